@@ -1,0 +1,98 @@
+"""``create_app``: FastAPI for everything around the FHIR base, the plain ASGI door for the base itself."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from fhir_server import log
+from fhir_server.bootstrap import build
+from fhir_server.embedded import lifeline
+from fhir_server.fhir import models
+from fhir_server.rest import metrics
+from fhir_server.rest.door import PREFIX, Door
+from fhir_server.rest.landing import landing_page
+from fhir_server.settings import Settings
+
+SUPERVISOR = "FHIR_SUPERVISOR_PID"
+"""Set by ``fhir-server serve``: the process whose workers end with it."""
+
+
+class Server(FastAPI):
+    """FastAPI, but requests below the FHIR base go straight to the door."""
+
+    door: Door
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith(PREFIX) and path[len(PREFIX) :][:1] in {"", "/"}:
+                await self.door(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings) -> Server:
+    """The application; databases are opened when it starts."""
+    door = Door()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        world = build(settings)
+        await world.store.prepare()
+        # The first validation of a type imports its model, which takes long; do it before the first request.
+        await asyncio.to_thread(models.warm)
+        _settle_memory()
+        door.world = world
+        try:
+            yield
+        finally:
+            door.world = None
+            await world.store.close()
+
+    app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
+    app.door = door
+    _add_pages(app, door)
+    return app
+
+
+def _settle_memory() -> None:
+    """Take what start-up built (models above all) out of the collector's walks: they cost requests milliseconds."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _add_pages(app: Server, door: Door) -> None:
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def landing() -> str:
+        return landing_page()
+
+    @app.get("/health/live", include_in_schema=False)
+    async def live() -> JSONResponse:
+        return JSONResponse({"status": "live"})
+
+    @app.get("/health/ready", include_in_schema=False)
+    async def ready() -> JSONResponse:
+        usable = door.world is not None and await door.world.store.ready()
+        return JSONResponse({"status": "ready" if usable else "not ready"}, 200 if usable else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response:
+        return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+def from_environment() -> Server:
+    """The application as the environment configures it, for worker processes."""
+    if SUPERVISOR in os.environ:
+        lifeline.follow(int(os.environ[SUPERVISOR]))
+    settings = Settings()
+    log.configure(settings.log_level)
+    return create_app(settings)

@@ -1,0 +1,78 @@
+"""The composition root: settings in, world out; the one place that names adapters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fhir_server.conformance.artifacts import Artifacts
+from fhir_server.conformance.validator import Validator
+from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.search import definitions
+from fhir_server.services import resources, terms
+from fhir_server.services.catalogue import Catalogue
+from fhir_server.services.world import World
+from fhir_server.settings import Settings
+from fhir_server.store.database import open_store
+
+
+def build(settings: Settings) -> World:
+    """A world whose database is not asked yet.
+
+    :raises ValueError: the settings name an unknown time zone.
+    """
+    try:
+        zone = ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        msg = f"FHIR_TIMEZONE is no IANA time zone: {settings.timezone}"
+        raise ValueError(msg) from None
+    artifacts = Artifacts.load()
+    store = open_store(settings)
+    return World(
+        settings=settings,
+        store=store,
+        artifacts=artifacts,
+        definitions=definitions.load(artifacts.search_parameters),
+        validator=Validator(dict.fromkeys(RESOURCE_TYPES, terms.problems)),
+        catalogue=Catalogue(store, settings.bases),
+        zone=zone,
+        bases=settings.bases,
+        hosts=settings.hosts,
+        clock=lambda: time.time_ns() // 1_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A world with its database prepared, for commands."""
+
+    world: World
+
+    async def put(self, resource: Mapping[str, Any]) -> None:
+        """Store a resource under its own id.
+
+        :raises Problem: what the server refuses.
+        """
+        await resources.put(self.world, resource)
+
+    async def is_empty(self) -> bool:
+        """Whether no resource was ever stored."""
+        for type_ in RESOURCE_TYPES:
+            if await self.world.store.resources.find(type_, {}, limit=1, fields={"_id": 1}):
+                return False
+        return True
+
+
+@asynccontextmanager
+async def open_world(settings: Settings) -> AsyncIterator[Opened]:
+    """A world with collections and indexes in place; closed at the end."""
+    world = build(settings)
+    try:
+        await world.store.prepare()
+        yield Opened(world)
+    finally:
+        await world.store.close()

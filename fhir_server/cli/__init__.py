@@ -1,0 +1,1 @@
+"""The fhir-server command line."""

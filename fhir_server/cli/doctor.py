@@ -1,0 +1,139 @@
+"""`fhir-server doctor`: is everything there that the server needs, and if not, what."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fhir_server.cli.dev import data_folder
+from fhir_server.cli.serve import OLDEST_PRODUCTION_MONGODB
+from fhir_server.cli.start import read_settings
+from fhir_server.embedded.refused import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fhir_server.settings import Settings
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row: what was looked at, how it is, and what was seen."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    detail: str
+
+
+def doctor(
+    mongo_uri: Annotated[str | None, typer.Option(help="Look at this MongoDB instead of FHIR_MONGO_URI.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Look at this Redis instead of FHIR_REDIS_URL.")] = None,
+) -> None:
+    """Check settings, databases, time zones and disk; status 1 where something is missing."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    checks = list(examine(mongo_uri, redis_url))
+    table = Table("check", "state", "detail")
+    for check in checks:
+        table.add_row(check.name, Text(check.state, style=_COLOURS[check.state]), Text(check.detail))
+    Console().print(table)
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def examine(mongo_uri: str | None = None, redis_url: str | None = None) -> Iterator[Check]:
+    """Every check in order; none raises, and no detail shows a password."""
+    from fhir_server.settings import Settings
+
+    given = {name: value for name, value in (("mongo_uri", mongo_uri), ("redis_url", redis_url)) if value}
+    try:
+        settings = read_settings(**given)
+    except Refused as refused:
+        yield Check("settings", "fail", refused.sentence)
+        settings = Settings.model_construct(None, **dict[str, Any](given))
+    else:
+        yield Check("settings", "ok", f"environment {settings.environment}")
+    yield Check("Python", "ok", platform.python_version())
+    yield from _mongo(settings)
+    yield _redis(settings)
+    yield _time_zones(settings)
+    yield _disk()
+
+
+def _mongo(settings: Settings) -> Iterator[Check]:
+    from fhir_server.embedded.address import masked
+    from fhir_server.embedded.mongo import STANDALONE_FIX
+    from fhir_server.store import admin
+
+    uri = settings.mongo_uri
+    try:
+        answer = admin.hello(uri)
+        version = admin.server_version(uri)
+    except admin.UnreachableError as failure:
+        yield Check("MongoDB", "fail", f"{failure} Set FHIR_MONGO_URI, or start one here: fhir-server dev.")
+        return
+    old = version[:2] < OLDEST_PRODUCTION_MONGODB
+    shown = f"{'.'.join(str(part) for part in version)} at {masked(uri)}"
+    yield Check("MongoDB", "warn" if old else "ok", f"{shown}{': not for production' if old else ''}")
+    if "setName" not in answer and answer.get("msg") != "isdbgrid":
+        yield Check("MongoDB replica set", "fail", f"a standalone: {STANDALONE_FIX[0]}")
+        return
+    yield Check("MongoDB replica set", "ok", answer.get("setName", "sharded cluster"))
+    try:
+        yield Check("MongoDB primary", "ok", f"writable at {admin.wait_primary(uri, 5.0)}")
+        concern = admin.default_write_concern(uri).get("w", "majority, implicitly")
+    except admin.UnreachableError as failure:
+        yield Check("MongoDB primary", "fail", str(failure))
+        return
+    safe = str(concern).startswith("majority")
+    yield Check("MongoDB write concern", "ok" if safe else "warn", f"default {concern}")
+
+
+def _redis(settings: Settings) -> Check:
+    from fhir_server.embedded.redis import info
+
+    try:
+        answer = info(settings.redis_url)
+    except Refused as refused:
+        return Check("Redis", "fail", refused.sentence)
+    version = answer.get("valkey_version") or answer.get("redis_version", "unknown")
+    policy = answer.get("maxmemory_policy", "unknown")
+    return Check("Redis", "ok" if policy == "noeviction" else "warn", f"{version}, maxmemory-policy {policy}")
+
+
+def _time_zones(settings: Settings) -> Check:
+    import zoneinfo
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        data = f"tzdata {version('tzdata')}"
+    except PackageNotFoundError:
+        data = "the system's tzdata"
+    broken = []
+    zones = {*zoneinfo.available_timezones(), settings.timezone}
+    for name in sorted(zones):
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            broken.append(name)
+    if broken or len(zones) == 1:
+        return Check("time zones", "fail", f"{data}; not readable: {', '.join(broken) or 'the list of zones'}")
+    return Check("time zones", "ok", f"{data}, {len(zones)} zones, FHIR_TIMEZONE {settings.timezone}")
+
+
+def _disk() -> Check:
+    from fhir_server.embedded.folder import NEEDED_BYTES
+
+    place = data_folder()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    return Check("disk", "ok" if free >= NEEDED_BYTES else "fail", f"{free // 1024**2} MB free at {place}")

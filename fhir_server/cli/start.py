@@ -1,0 +1,58 @@
+"""What `dev`, `serve` and `doctor` share before anything starts: settings, address, listening socket, end."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from fhir_server.embedded.refused import Refused
+
+if TYPE_CHECKING:
+    from fhir_server.settings import Settings
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings of the environment with ``given`` on top. Raises Refused naming every variable that is not valid."""
+    from pydantic import ValidationError
+
+    from fhir_server.settings import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as failure:
+        # The value itself stays out: a connection string may hold a password.
+        faults = [f"FHIR_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in failure.errors()]
+        raise Refused(f"The settings are not valid: {'; '.join(faults)}.") from failure
+
+
+def require_loopback(host: str) -> None:
+    """Raises Refused for an address that other machines can reach."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise Refused(
+            f"This server has no authorisation yet, so it listens on loopback only and not on {host}.",
+            "use --host 127.0.0.1 or FHIR_HOST=127.0.0.1",
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; ``port`` 0 picks a free one. Raises Refused where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as failure:
+        raise Refused(
+            f"Port {port} on {host} cannot be used ({failure.strerror}).",
+            "choose another: --port or FHIR_PORT",
+        ) from failure
+
+
+def end_on_sigterm() -> None:
+    """Make SIGTERM end this process in order with status 0: open blocks are left, children are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

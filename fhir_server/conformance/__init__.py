@@ -1,0 +1,1 @@
+"""Artifacts, validation and the CapabilityStatement."""

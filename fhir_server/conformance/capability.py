@@ -1,0 +1,145 @@
+"""The CapabilityStatement, https://hl7.org/fhir/R4/capabilitystatement.html, as a description of the server says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FHIR_VERSION = "4.0.1"
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParam:
+    """One search parameter of a type; ``url`` is the canonical URL of its SearchParameter."""
+
+    name: str
+    type: str
+    url: str = ""
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeDescription:
+    """What is offered for one resource type.
+
+    ``interactions`` are codes of https://hl7.org/fhir/R4/valueset-type-restful-interaction.html, ``includes`` and
+    ``revincludes`` are ``Slot:schedule``, ``profiles`` canonical URLs.
+    """
+
+    type: str
+    interactions: Sequence[str]
+    search_params: Sequence[SearchParam] = ()
+    includes: Sequence[str] = ()
+    revincludes: Sequence[str] = ()
+    profiles: Sequence[str] = ()
+    versioning: Literal["no-version", "versioned", "versioned-update"] = "versioned-update"
+    read_history: bool = False
+    update_create: bool = False
+    conditional_create: bool = False
+    conditional_read: Literal["not-supported", "modified-since", "not-match", "full-support"] = "not-supported"
+    conditional_update: bool = False
+    conditional_delete: Literal["not-supported", "single", "multiple"] = "not-supported"
+    reference_policy: Sequence[str] = ()
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDescription:
+    """What the whole server offers; ``date`` is a FHIR dateTime, ``operations`` are OperationDefinitions."""
+
+    base_url: str
+    date: str
+    version: str
+    types: Sequence[TypeDescription]
+    operations: Sequence[Resource] = ()
+    interactions: Sequence[str] = ()
+    search_params: Sequence[SearchParam] = ()
+    formats: Sequence[str] = ("application/fhir+json", "json")
+    patch_formats: Sequence[str] = ()
+    software: str = "fhir-server"
+    title: str = "FHIR scheduling server"
+    security: str = ""
+
+
+def capability_statement(server: ServerDescription) -> Resource:
+    """The CapabilityStatement of kind *instance* that says what ``server`` says."""
+    rest: Resource = {"mode": "server"}
+    if server.security:
+        rest["security"] = {"description": server.security}
+    rest["resource"] = [
+        _resource(described, server.operations) for described in sorted(server.types, key=lambda one: one.type)
+    ]
+    _put(rest, "interaction", [{"code": code} for code in server.interactions])
+    _put(rest, "searchParam", [_search_param(param) for param in server.search_params])
+    _put(rest, "operation", _operations(one for one in server.operations if one.get("system")))
+    statement: Resource = {
+        "resourceType": "CapabilityStatement",
+        "name": "FhirSchedulingServer",
+        "title": server.title,
+        "status": "active",
+        "date": server.date,
+        "kind": "instance",
+        "software": {"name": server.software, "version": server.version},
+        "implementation": {"description": server.title, "url": server.base_url},
+        "fhirVersion": FHIR_VERSION,
+        "format": list(server.formats),
+    }
+    _put(statement, "patchFormat", list(server.patch_formats))
+    statement["rest"] = [rest]
+    return statement
+
+
+def _resource(described: TypeDescription, operations: Sequence[Resource]) -> Resource:
+    found: Resource = {
+        "type": described.type,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{described.type}",
+    }
+    _put(found, "supportedProfile", list(described.profiles))
+    _put(found, "documentation", described.documentation)
+    found["interaction"] = [{"code": code} for code in described.interactions]
+    found |= {
+        "versioning": described.versioning,
+        "readHistory": described.read_history,
+        "updateCreate": described.update_create,
+        "conditionalCreate": described.conditional_create,
+        "conditionalRead": described.conditional_read,
+        "conditionalUpdate": described.conditional_update,
+        "conditionalDelete": described.conditional_delete,
+    }
+    _put(found, "referencePolicy", list(described.reference_policy))
+    _put(found, "searchInclude", list(described.includes))
+    _put(found, "searchRevInclude", list(described.revincludes))
+    _put(found, "searchParam", [_search_param(param) for param in described.search_params])
+    _put(
+        found,
+        "operation",
+        _operations(
+            one
+            for one in operations
+            if described.type in one.get("resource", ()) and (one.get("type") or one.get("instance"))
+        ),
+    )
+    return found
+
+
+def _operations(definitions: Iterable[Resource]) -> list[Resource]:
+    return [{"name": one["code"], "definition": one["url"]} for one in definitions]
+
+
+def _search_param(param: SearchParam) -> Resource:
+    found: Resource = {"name": param.name}
+    _put(found, "definition", param.url)
+    found["type"] = param.type
+    _put(found, "documentation", param.documentation)
+    return found
+
+
+def _put(node: Resource, name: str, value: Any) -> None:
+    """FHIR JSON has no empty values."""
+    if value:
+        node[name] = value

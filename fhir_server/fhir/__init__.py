@@ -1,0 +1,1 @@
+"""FHIR vocabulary: JSON, models, references, outcomes."""

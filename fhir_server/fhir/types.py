@@ -1,0 +1,37 @@
+"""The resource types that this server holds, and what an id looks like, https://hl7.org/fhir/R4/datatypes.html#id."""
+
+from __future__ import annotations
+
+import re
+
+RESOURCE_TYPES: tuple[str, ...] = (
+    "Appointment",
+    "AppointmentResponse",
+    "Consent",
+    "Coverage",
+    "Device",
+    "Encounter",
+    "Flag",
+    "Group",
+    "HealthcareService",
+    "Location",
+    "Organization",
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "RelatedPerson",
+    "Schedule",
+    "ServiceRequest",
+    "Slot",
+)
+"""Every resource type with interactions of its own, in alphabetical order."""
+
+HELD = frozenset(RESOURCE_TYPES)
+"""``RESOURCE_TYPES`` for membership tests."""
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` is a FHIR id: 1 to 64 of letters, digits, ``-`` and ``.``."""
+    return _ID.fullmatch(text) is not None

@@ -1,0 +1,31 @@
+"""What a handler gives back: status, headers and ready bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+
+from fhir_server.store.resources import Stored
+
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; ``headers`` without content type and length, which the door adds for a body."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = FHIR_JSON
+
+
+def version_headers(stored: Stored) -> dict[str, str]:
+    """ETag and Last-Modified of a version. https://hl7.org/fhir/R4/http.html#versioning"""
+    return {"ETag": f'W/"{stored.version}"', "Last-Modified": formatdate(stored.at / 1000, usegmt=True)}
+
+
+def location(base: str, stored: Stored) -> str:
+    """``[base]/Type/id/_history/version``."""
+    return f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"

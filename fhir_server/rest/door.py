@@ -1,0 +1,130 @@
+"""The door: plain ASGI below ``/fhir``, so that a read costs little more than its query.
+
+It reads the request line and headers, lets the router find the handler, turns every problem into an OperationOutcome,
+and adds what every answer carries. https://hl7.org/fhir/R4/http.html
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from fhir_server.errors import Category, Problem, problem
+from fhir_server.fhir.json import dump
+from fhir_server.fhir.outcome import outcome
+from fhir_server.log import get_logger
+from fhir_server.rest import metrics, negotiation, router
+from fhir_server.rest.answer import Answer
+from fhir_server.rest.context import Context
+from fhir_server.services.keyed import Replayed
+from fhir_server.services.world import Caller, World
+from fhir_server.store.driver import PyMongoError
+from fhir_server.store.unit import unavailable
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+PREFIX = "/fhir"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.:]{1,64}")
+_CHANNEL_DEFAULT = "online"
+
+log = get_logger("rest")
+
+
+class Door:
+    """The FHIR base as an ASGI application; ``world`` is set when the server has started."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = headers.get("x-request-id", "")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8)
+        route = "unmatched"
+        try:
+            route, answer = await self._answer(scope, receive, headers, request_id)
+        except Exception:
+            # The last resort: nothing of the fault reaches the client, everything reaches the log.
+            log.exception("request failed", request_id=request_id, method=scope["method"], route=route)
+            answer = _refusal(problem(Category.EXCEPTION, f"the server has a defect; request {request_id}"))
+        await _send(send, answer, request_id, head=scope["method"] == "HEAD")
+        metrics.observe(scope["method"], route, answer.status, time.perf_counter() - started)
+        log.debug("request", request_id=request_id, method=scope["method"], route=route, status=answer.status)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str
+    ) -> tuple[str, Answer]:
+        if self.world is None:
+            return "starting", _refusal(unavailable("the server is starting"))
+        route = "unmatched"
+        try:
+            context = self._context(scope, receive, headers, request_id, self.world)
+            check_host(headers, self.world.hosts)
+            self.world.catalogue.begin()
+            negotiation.check(context)
+            route, handler = router.find(context)
+            return route, negotiation.presented(context, await handler(context))
+        except Problem as refused:
+            return route, _refusal(refused)
+        except Replayed as replayed:
+            known = replayed.answer
+            return route, Answer(known.status, known.body, {**known.headers, "Idempotent-Replayed": "true"})
+        except PyMongoError as failed:
+            log.warning("database did not answer", request_id=request_id, fault=type(failed).__name__)
+            return route, _refusal(unavailable("the database does not answer"))
+
+    def _context(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str, world: World
+    ) -> Context:
+        raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")[len(PREFIX) :]
+        segments = [unquote(one) for one in raw.split("/") if one]
+        base = world.settings.base_url.rstrip("/") or _own_base(scope, headers)
+        caller = Caller(headers.get("x-client-id", "anonymous")[:64] or "anonymous", _CHANNEL_DEFAULT)
+        return Context(
+            world, scope["method"], segments, scope.get("query_string", b""), headers, base, caller, request_id, receive
+        )
+
+
+def check_host(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
+    """:raises Problem: 400 for a name that is none of ours: a page elsewhere may have pointed its own name here."""
+    host = headers.get("host", "").lower()
+    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    if host and name not in hosts:
+        raise problem(Category.INVALID, "this server is not known by that Host; FHIR_BASE_URL names it", "Host")
+
+
+def _own_base(scope: Scope, headers: Mapping[str, str]) -> str:
+    """The base as this server knows it; forwarded headers are not believed, a Host header only as a name."""
+    host = headers.get("host", "")
+    if not re.fullmatch(r"[A-Za-z0-9\-.\[\]:]{1,255}", host):
+        server = scope.get("server") or ("127.0.0.1", 80)
+        host = f"{server[0]}:{server[1]}"
+    return f"{scope.get('scheme', 'http')}://{host}{PREFIX}"
+
+
+def _refusal(refused: Problem) -> Answer:
+    return Answer(refused.category.status, dump(outcome(refused)), refused.headers)
+
+
+async def _send(send: Send, answer: Answer, request_id: str, *, head: bool) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    headers += [
+        (b"x-request-id", request_id.encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if answer.status not in {204, 304}:
+        headers += [
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", str(len(answer.body)).encode()),
+        ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else answer.body})

@@ -1,0 +1,104 @@
+"""``capabilities``, https://hl7.org/fhir/R4/http.html#capabilities: what the tables of this server say."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from fhir_server.conformance.capability import SearchParam, ServerDescription, TypeDescription, capability_statement
+from fhir_server.errors import Category, problem
+from fhir_server.fhir.json import dump
+from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.rest.answer import Answer
+from fhir_server.rest.context import Context
+from fhir_server.rest.operations import table
+from fhir_server.search.definitions import Definitions
+from fhir_server.services.world import World
+
+INTERACTIONS = (
+    "read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type",
+)  # fmt: skip
+VERSION = "0.1.0"
+DATE = "2026-11-22"
+
+
+async def capabilities(context: Context) -> Answer:
+    """The CapabilityStatement with its ETag; 304 when the client has it."""
+    mode = dict(context.query).get("mode", "full")
+    if mode not in {"full", "normative"}:
+        raise problem(Category.NOT_SUPPORTED, "mode is full or normative", "mode")
+    body, tag = _written(context.world, context.base)
+    known = context.headers.get("if-none-match", "")
+    if f'"{tag}"' in known:
+        return Answer(304, b"", {"ETag": f'W/"{tag}"'})
+    return Answer(200, body, {"ETag": f'W/"{tag}"'})
+
+
+async def redirect(context: Context) -> Answer:
+    """From the bare base to the CapabilityStatement; a search over all types is not offered.
+
+    :raises Problem: 400 when it is asked like a search.
+    """
+    if context.query:
+        raise problem(Category.NOT_SUPPORTED, "a search names its resource type", context.query[0][0][:64])
+    return Answer(302, b"", {"Location": f"{context.base}/metadata"})
+
+
+def _written(world: World, base: str) -> tuple[bytes, str]:
+    return _remembered(_Held(world), base)
+
+
+class _Held:
+    """A world as a cache key."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def __hash__(self) -> int:
+        return id(self.world.definitions)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and other.world.definitions is self.world.definitions
+
+
+@lru_cache(maxsize=32)
+def _remembered(held: _Held, base: str) -> tuple[bytes, str]:
+    body = dump(capability_statement(describe(held.world, base)))
+    return body, hashlib.sha256(body).hexdigest()[:16]
+
+
+def describe(world: World, base: str) -> ServerDescription:
+    """What this server offers, from the tables that serve it."""
+    definitions = world.definitions
+    operations = [world.artifacts.operation_definitions[one.definition] for one in table.OPERATIONS.values()]
+    return ServerDescription(
+        base_url=base,
+        date=DATE,
+        version=VERSION,
+        types=[_type(world, definitions, type_) for type_ in RESOURCE_TYPES],
+        operations=operations,
+        patch_formats=("application/json-patch+json", "application/merge-patch+json"),
+        security="None yet: the server listens on loopback addresses only.",
+    )
+
+
+def _type(world: World, definitions: Definitions, type_: str) -> TypeDescription:
+    mine = definitions.of(type_)
+    return TypeDescription(
+        type=type_,
+        interactions=INTERACTIONS,
+        search_params=[SearchParam(one.code, one.type, one.url) for one in mine.values()],
+        includes=[f"{type_}:{one.code}" for one in mine.values() if one.type == "reference"],
+        revincludes=[
+            f"{other}:{one.code}"
+            for other in RESOURCE_TYPES
+            for one in definitions.of(other).values()
+            if one.type == "reference" and type_ in one.targets
+        ],
+        profiles=world.artifacts.profiles_of(type_),
+        read_history=True,
+        update_create=True,
+        conditional_create=True,
+        conditional_read="full-support",
+        reference_policy=("literal", "logical", "local"),
+    )

@@ -1,0 +1,46 @@
+"""``create``, https://hl7.org/fhir/R4/http.html#create, conditional with If-None-Exist."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from fhir_server.errors import Category, problem
+from fhir_server.rest.answer import Answer
+from fhir_server.rest.context import Context
+from fhir_server.rest.idempotency import keyed
+from fhir_server.rest.written import written
+from fhir_server.services import resources
+
+CONTROLS = frozenset({"_format", "_pretty"})
+
+
+async def create(context: Context) -> Answer:
+    """201 with Location, or 200 with the one resource that the criteria match already."""
+    resource = await context.resource()
+    check_type(context.segments[0], resource)
+    key = await keyed(context, "create", lambda stored, status: written(context, stored, status))
+    result = await resources.create(
+        context.world, context.caller, resource, if_none_exist=_criteria(context), keyed=key
+    )
+    return written(context, result.stored, 201 if result.created else 200)
+
+
+def _criteria(context: Context) -> list[tuple[str, str]] | None:
+    """The criteria of a conditional create. Some clients write them into the URL: ignored, they would create twice."""
+    for name, _ in context.query:
+        if name not in CONTROLS:
+            raise problem(Category.INVALID, "the criteria of a create stand in If-None-Exist", name)
+    header = context.headers.get("if-none-exist")
+    if header is None:
+        return None
+    text = header.partition("?")[2] if "?" in header else header
+    try:
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        raise problem(Category.INVALID, "If-None-Exist is not a search", "If-None-Exist") from None
+
+
+def check_type(type_: str, resource: dict[str, object]) -> None:
+    """:raises Problem: 400 when the body is of another type than the URL."""
+    if resource.get("resourceType") != type_:
+        raise problem(Category.INVALID, f"the body is not a {type_}", "resourceType")

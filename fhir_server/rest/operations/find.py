@@ -1,0 +1,81 @@
+"""``Appointment/$find``: free times as proposals, the same searchset for every dialect.
+
+http://fhir.org/guides/argonaut/scheduling/ and https://profiles.ihe.net/ITI/Scheduling/ITI-115.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import urlencode
+
+import orjson
+
+from fhir_server.errors import Category, Issue, problem
+from fhir_server.fhir.bundle import searchset_bytes
+from fhir_server.fhir.json import dump
+from fhir_server.fhir.outcome import informational
+from fhir_server.fhir.temporal import format_instant
+from fhir_server.rest.answer import Answer
+from fhir_server.rest.context import Context
+from fhir_server.rest.operations import criteria as reading
+from fhir_server.rest.operations.arguments import arguments
+from fhir_server.services.candidates import Criteria
+from fhir_server.services.find import Cursor, Found, find
+from fhir_server.services.proposals import proposed
+
+PAGE = 20
+LARGEST_PAGE = 1000
+
+
+async def handle(context: Context) -> Answer:
+    """A searchset of proposed Appointments; an informational outcome says why there is none and when there will be."""
+    given = await arguments(context, bare="patient-resource")
+    asked = await reading.criteria(context.world, context.caller, given)
+    stated = given.integer("_count", 0)
+    count = min(PAGE if stated is None else stated, LARGEST_PAGE)
+    ignored = reading.unused(given)
+    if ignored and context.strict:
+        raise problem(Category.NOT_SUPPORTED, ignored[0].text, ignored[0].expression, "param-ignored")
+    found = await find(context.world, asked, count=count, after=_cursor(given.string("_page")))
+    return Answer(200, _bundle(context, asked, found, count, ignored))
+
+
+def _bundle(context: Context, asked: Criteria, found: Found, count: int, ignored: list[Issue]) -> bytes:
+    base = context.base
+    entries = []
+    for time in found.times:
+        proposal = proposed(time, asked.patients, asked.modality)
+        url = f"{base}/Appointment/{proposal['id']}" if "id" in proposal else ""
+        entries.append((url, dump(proposal), "match"))
+    if found.reasons or ignored:
+        after = found.next_available
+        when = format_instant(after.start, after.candidate.schedules[0].zone) if after else ""
+        issues = [*found.reasons, *ignored]
+        if when and found.reasons:
+            issues.append(Issue(f"the next free time is {when}", "", "next-available", severity="information"))
+        entries.append(("", dump(informational(issues, next_available=when)), "outcome"))
+    url, stated = f"{base}/Appointment/$find", [*reading.pairs(asked), ("_count", str(count))]
+    links = [("self", f"{url}?{urlencode(stated)}")]
+    if found.next:
+        links.append(("next", f"{url}?{urlencode([*stated, ('_page', _token(found.next))])}"))
+    return searchset_bytes(entries, found.total, links)
+
+
+def _token(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(list(cursor))).decode().rstrip("=")
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    """:raises Problem: 400 for a token that is none of ours."""
+    if not text:
+        return None
+    try:
+        start, preference, name = orjson.loads(
+            base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        )
+        if isinstance(start, int) and isinstance(preference, int) and isinstance(name, str):
+            return Cursor(start, preference, name)
+    except (binascii.Error, ValueError, TypeError):
+        pass
+    raise problem(Category.INVALID, "this page token is none of this search", "_page", "param-invalid")

@@ -1,0 +1,1 @@
+"""The pure scheduling domain; standard library only."""

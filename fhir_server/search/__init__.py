@@ -1,0 +1,1 @@
+"""FHIR search: syntax tree, parser, extraction, match."""

@@ -1,0 +1,214 @@
+"""Index values of a resource: what a search compares, extracted when the resource is written.
+
+    type        one value                                       stored as
+    ----------  ----------------------------------------------  ----------------------------------------------
+    token       Coding, each of a CodeableConcept, Identifier,  "=code", "system|code", "system|"
+                ContactPoint                                    ("|code" without a system)
+                code, boolean, id                               "=value"
+    reference   Reference, canonical                            see references.py
+    string      string, HumanName, Address                      normalised; the originals under "<code>:exact"
+    date        date, dateTime, instant, Period, Timing         {"l": ms, "h": ms}, half-open
+    quantity    Quantity                                        {"v": float, "u": ["=unit", "system|code"]}
+    uri         uri, canonical                                  the text; a canonical also without its version
+    special     Location.position                               GeoJSON Point
+
+A value that is there but has nothing to compare (a concept of text only) is stored as "": it is not missing.
+A parameter with one value at most is a scalar, any other a list; without a value it is absent.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Any
+
+from fhir_server.fhir.temporal import date_range
+from fhir_server.search.references import base_forms, comparable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fhir_server.search.definitions import Definition
+
+EARLIEST, LATEST = -62135596800000, 253402300800000
+"""Milliseconds that stand for the open ends of a Period: 0001-01-01 and 10000-01-01."""
+
+_PARTS = (
+    "text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "postalCode", "country",
+)  # fmt: skip
+
+
+def index_values(
+    resource: dict[str, Any],
+    definitions: Mapping[str, Definition],
+    bases: Iterable[str] = (),
+    zone: tzinfo = UTC,
+) -> dict[str, Any]:
+    """The ``idx`` sub-document of a resource, in the shapes of the table above.
+
+    ``bases`` are the URLs under which this server is known; they are cut off references. Dates without an offset are
+    read in ``zone``. ``_id`` and ``_lastUpdated`` are not here: the stored document has fields for them.
+    """
+    forms = base_forms(bases)
+    found: dict[str, Any] = {}
+    for code, definition in definitions.items():
+        if not definition.indexed or not (nodes := definition.select(resource)):
+            continue
+        kind = definition.type
+        values: list[Any]
+        if kind == "string":
+            originals = _strings(nodes)
+            exact = list(dict.fromkeys(unicodedata.normalize("NFC", text) for text in originals))
+            values = list(dict.fromkeys(map(normalised, originals)))
+            if exact:
+                found[f"{code}:exact"] = exact[0] if definition.single and len(exact) == 1 else exact
+        elif kind == "reference":
+            values = _references(nodes, forms)
+        elif kind == "date":
+            values = _ranges(nodes, zone)
+        else:
+            values = _VALUES[kind](nodes)
+        if values:
+            found[code] = values[0] if definition.single and len(values) == 1 else values
+    return found
+
+
+def normalised(text: str) -> str:
+    """Text as string search compares it: no case, no accents, single spaces."""
+    if not text.isascii():
+        # Folding a case can bring forth new marks, which a second round takes away.
+        text = _unmarked(_unmarked(text).casefold())
+    return " ".join(text.casefold().split())
+
+
+def _unmarked(text: str) -> str:
+    return "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
+
+
+def _tokens(nodes: list[Any]) -> list[Any]:
+    found: dict[str, None] = {}
+    for node in nodes:
+        if isinstance(node, str):
+            found[f"={node}"] = None
+        elif isinstance(node, bool):
+            found["=true" if node else "=false"] = None
+        elif isinstance(node, dict):
+            codings = node["coding"] if isinstance(node.get("coding"), list) else (node,)
+            before = len(found)
+            for coding in codings:
+                if isinstance(coding, dict):
+                    found.update(_token(coding))
+            if len(found) == before:
+                found[""] = None
+    return list(found)
+
+
+def _token(node: dict[str, Any]) -> dict[str, None]:
+    """Index strings of a Coding, Identifier or ContactPoint."""
+    system, code = node.get("system"), node.get("code") or node.get("value")
+    found: dict[str, None] = {}
+    if isinstance(code, str):
+        found[f"={code}"] = None
+        found[f"{system or ''}|{code}"] = None
+    if system:
+        found[f"{system}|"] = None
+    return found
+
+
+def _references(nodes: list[Any], bases: tuple[str, ...]) -> list[Any]:
+    found: dict[str, None] = {}
+    for node in nodes:
+        if isinstance(node, str):
+            found.update(dict.fromkeys(_with_unversioned(node)))
+        elif isinstance(node, dict):
+            text, identifier = node.get("reference"), node.get("identifier")
+            if isinstance(text, str):
+                found["" if text.startswith("#") else comparable(text, bases)] = None
+            if isinstance(identifier, dict):
+                found.update((f"#{value}", None) for value in _token(identifier))
+            if text is None and identifier is None and "display" in node:
+                found[""] = None
+    return list(found)
+
+
+def _uris(nodes: list[Any]) -> list[Any]:
+    return list(dict.fromkeys(text for node in nodes if isinstance(node, str) for text in _with_unversioned(node)))
+
+
+def _with_unversioned(uri: str) -> tuple[str, ...]:
+    """A canonical with and without its version."""
+    url, bar, _ = uri.partition("|")
+    return (uri, url) if bar else (uri,)
+
+
+def _strings(nodes: list[Any]) -> list[str]:
+    found: list[str] = []
+    for node in nodes:
+        if isinstance(node, str):
+            found.append(node)
+        elif isinstance(node, dict):
+            for part in _PARTS:
+                value = node.get(part)
+                if isinstance(value, str):
+                    found.append(value)
+                elif isinstance(value, list):
+                    found += [item for item in value if isinstance(item, str)]
+    return found
+
+
+def _ranges(nodes: list[Any], zone: tzinfo) -> list[Any]:
+    found: list[Any] = []
+    for node in nodes:
+        try:
+            ends = date_range(node, zone) if isinstance(node, str) else _outer(node, zone)
+        except (ValueError, OverflowError):
+            # The validator refuses such a value; one that is stored all the same is found by no date.
+            continue
+        if ends is not None:
+            found.append({"l": ends[0], "h": ends[1]})
+    return found
+
+
+def _outer(node: Any, zone: tzinfo) -> tuple[int, int] | None:
+    """The outer limits of a Period or a Timing; ``None`` when it names no time."""
+    if not isinstance(node, dict):
+        return None
+    if "start" in node or "end" in node:
+        low = date_range(node["start"], zone)[0] if "start" in node else EARLIEST
+        return low, date_range(node["end"], zone)[1] if "end" in node else LATEST
+    ends = [date_range(event, zone) for event in node.get("event", ()) if isinstance(event, str)]
+    repeat = node.get("repeat")
+    bounds = _outer(repeat.get("boundsPeriod"), zone) if isinstance(repeat, dict) else None
+    if bounds is not None:
+        ends.append(bounds)
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+
+
+def _quantities(nodes: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for node in nodes:
+        if isinstance(node, dict) and isinstance(node.get("value"), str | bool | None) is False:
+            units = [f"={node[key]}" for key in ("code", "unit") if isinstance(node.get(key), str)]
+            if "code" in node:
+                units.append(f"{node.get('system', '')}|{node['code']}")
+            found.append({"v": float(node["value"]), "u": list(dict.fromkeys(units))})
+    return found
+
+
+def _points(nodes: list[Any]) -> list[Any]:
+    """Positions as GeoJSON; one outside the globe cannot be indexed and is left out."""
+    found: list[Any] = []
+    for node in nodes:
+        if isinstance(node, dict) and "latitude" in node and "longitude" in node:
+            latitude, longitude = float(node["latitude"]), float(node["longitude"])
+            if abs(latitude) <= 90 and abs(longitude) <= 180:
+                found.append({"type": "Point", "coordinates": [longitude, latitude]})
+    return found
+
+
+_VALUES: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "token": _tokens,
+    "uri": _uris,
+    "quantity": _quantities,
+    "special": _points,
+}

@@ -1,0 +1,214 @@
+"""One value of a search parameter as a clause, by parameter type and modifier.
+
+type       modifiers                           prefixes
+---------  ----------------------------------  --------------------------
+token      :not :missing
+string     :exact :contains :missing
+reference  :identifier :[Type] :missing
+date       :missing                            eq ne gt lt ge le sa eb ap
+quantity   :missing                            eq ne gt lt ge le sa eb ap
+uri        :missing
+special    :missing (near)
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, cast
+
+from fhir_server.fhir.temporal import date_range
+from fhir_server.fhir.types import is_id
+from fhir_server.search.extract import normalised
+from fhir_server.search.query import (
+    Clause,
+    DateCompare,
+    IdIn,
+    Missing,
+    Near,
+    Not,
+    Or,
+    Prefix,
+    QuantityCompare,
+    ReferenceIn,
+    StringContains,
+    StringExact,
+    StringStarts,
+    TokenIn,
+    UriIn,
+)
+from fhir_server.search.references import comparable
+from fhir_server.search.syntax import invalid, plain, split, token, unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from fhir_server.search.definitions import Definition
+
+_PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
+_SPACED_OFFSET = re.compile(r"(T[0-9:.]+) (\d\d:\d\d)")
+_NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_METRES = {"": 1000.0, "km": 1000.0, "m": 1.0, "[mi_i]": 1609.344, "[mi_us]": 1609.347219, "mi": 1609.344}
+_NEAR_KM = "50"
+_MODIFIERS = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the meaning of a value depends on: zone of dates without an offset, now (ms), our base URLs, each with /."""
+
+    zone: tzinfo
+    now_ms: int
+    bases: tuple[str, ...]
+
+
+def clause(definition: Definition, modifier: str, text: str, name: str, reading: Reading) -> Clause | None:
+    """The clause for ``text`` (values joined by commas, escapes in place); ``None`` when every value is empty.
+
+    Raises ``Problem`` INVALID for a malformed value and NOT_SUPPORTED for a modifier; both name ``name``.
+    """
+    values = [value for value in split(text, ",") if value]
+    if not values:
+        return None
+    if modifier == "missing" and definition.indexed:
+        return _missing(definition, text, name)
+    if modifier and modifier not in _MODIFIERS.get(definition.type, ()) and modifier not in definition.targets:
+        raise unsupported(name, "this modifier is not supported for this parameter")
+    if definition.code == "_id":
+        ids = IdIn(tuple(plain(value) for value in values))
+        return Not(ids) if modifier else ids
+    return _READERS[definition.type](definition, modifier, values, name, reading)
+
+
+def _missing(definition: Definition, text: str, name: str) -> Clause:
+    if text not in ("true", "false"):
+        raise invalid(name, ":missing is true or false")
+    return Missing(definition, text == "true")
+
+
+def _token(definition: Definition, modifier: str, values: list[str], name: str, _: Reading) -> Clause:
+    found = TokenIn(definition, tuple(_token_value(value, name, coded=definition.coded) for value in values))
+    return Not(found) if modifier else found
+
+
+def _token_value(text: str, name: str, *, coded: bool) -> str:
+    system, code = token(text)
+    if not code and (not system or coded):
+        raise invalid(name, "a code is needed, as code, system|code or |code")
+    if system is None or coded:
+        # The system of a code element is implied by its definition.
+        return f"={code}"
+    return f"{system}|{code}"
+
+
+def _string(definition: Definition, modifier: str, values: list[str], name: str, _: Reading) -> Clause:
+    texts = [plain(value) for value in values]
+    if modifier == "exact":
+        return StringExact(definition, tuple(unicodedata.normalize("NFC", text) for text in texts))
+    folded = tuple(normalised(text) for text in texts)
+    if "" in folded:
+        raise invalid(name, "a text with at least one letter or sign is needed")
+    return StringContains(definition, folded) if modifier else StringStarts(definition, folded)
+
+
+def _reference(definition: Definition, modifier: str, values: list[str], name: str, reading: Reading) -> Clause:
+    if modifier == "identifier":
+        return ReferenceIn(definition, tuple(f"#{_token_value(value, name, coded=False)}" for value in values))
+    targets = (modifier,) if modifier else definition.targets
+    found: dict[str, None] = {}
+    for value in values:
+        text = comparable(plain(value), reading.bases)
+        if is_id(text):
+            found.update((f"{target}/{text}", None) for target in targets)
+        elif modifier and "://" not in text and not text.startswith(f"{modifier}/"):
+            raise invalid(name, "the reference is not of the type that the modifier says")
+        elif not text.startswith("#"):
+            found[text] = None
+    return ReferenceIn(definition, tuple(found))
+
+
+def _uri(definition: Definition, _: str, values: list[str], __: str, ___: Reading) -> Clause:
+    return UriIn(definition, tuple(plain(value) for value in values))
+
+
+def _date(definition: Definition, _: str, values: list[str], name: str, reading: Reading) -> Clause:
+    return _any([_day(definition, value, name, reading) for value in values])
+
+
+def _day(definition: Definition, text: str, name: str, reading: Reading) -> Clause:
+    prefix, rest = _prefixed(text)
+    try:
+        # A form decodes the + of an offset to a space.
+        low, high = date_range(_SPACED_OFFSET.sub(r"\1+\2", rest), reading.zone)
+    except (ValueError, OverflowError):
+        raise invalid(
+            name, "a date is needed: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with an offset"
+        ) from None
+    if prefix == "ap":
+        gap = abs(reading.now_ms - low) // 10
+        low, high = low - gap, high + gap
+    return DateCompare(definition, prefix, low, high)
+
+
+def _quantity(definition: Definition, __: str, values: list[str], name: str, _: Reading) -> Clause:
+    return _any([_amount(definition, value, name) for value in values])
+
+
+def _amount(definition: Definition, text: str, name: str) -> Clause:
+    number, *unit = split(text, "|")
+    prefix, digits = _prefixed(number)
+    if _NUMBER.fullmatch(digits) is None or len(unit) not in (0, 2):
+        raise invalid(name, "a quantity is needed: number, or number|system|code")
+    value = Decimal(digits)
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)
+    half = abs(value) / 10 if prefix == "ap" else Decimal(5).scaleb(exponent - 1)
+    system, code = (plain(part) for part in unit) if unit else ("", "")
+    if system and not code:
+        raise invalid(name, "a unit with a system needs a code")
+    key = f"{system}|{code}" if system else code and f"={code}"
+    return QuantityCompare(definition, prefix, float(value), float(value - half), float(value + half), key)
+
+
+def _near(definition: Definition, __: str, values: list[str], name: str, _: Reading) -> Clause:
+    return _any([_circle(definition, value, name) for value in values])
+
+
+def _circle(definition: Definition, text: str, name: str) -> Clause:
+    parts = split(text, "|")
+    if not 2 <= len(parts) <= 4:
+        raise invalid(name, "a position is needed: latitude|longitude|distance|unit")
+    latitude, longitude, distance, unit = [*parts, "", ""][:4]
+    distance = distance or _NEAR_KM
+    if unit not in _METRES:
+        raise invalid(name, "the unit of the distance is km, m or [mi_i]")
+    if not all(_NUMBER.fullmatch(number) for number in (latitude, longitude, distance)):
+        raise invalid(name, "latitude, longitude and distance are numbers")
+    circle = Near(definition, float(latitude), float(longitude), float(distance) * _METRES[unit])
+    if abs(circle.latitude) > 90 or abs(circle.longitude) > 180 or circle.metres < 0:
+        raise invalid(name, "latitude, longitude or distance is out of range")
+    return circle
+
+
+def _prefixed(text: str) -> tuple[Prefix, str]:
+    found = _PREFIXED.fullmatch(text)
+    assert found is not None
+    return cast("Prefix", found[1] or "eq"), found[2]
+
+
+def _any(clauses: list[Clause]) -> Clause:
+    return clauses[0] if len(clauses) == 1 else Or(tuple(clauses))
+
+
+_READERS: dict[str, Callable[[Definition, str, list[str], str, Reading], Clause]] = {
+    "token": _token,
+    "string": _string,
+    "reference": _reference,
+    "date": _date,
+    "quantity": _quantity,
+    "uri": _uri,
+    "special": _near,
+}

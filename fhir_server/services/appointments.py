@@ -1,0 +1,277 @@
+"""Plain REST on Appointment is no way round: it runs through the booking engine with the same refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fhir_server.errors import Category, Problem, problem
+from fhir_server.fhir.json import dump, parse
+from fhir_server.fhir.temporal import format_instant
+from fhir_server.scheduling.lifecycle import appointment_allows, takes_time
+from fhir_server.services import slot_faces
+from fhir_server.services.actors import reference_of
+from fhir_server.services.book import Booking, book_now, slots_of, turns_of, with_channel
+from fhir_server.services.booking import (
+    Already,
+    Changed,
+    Refused,
+    Wish,
+    claim_of,
+    claimed,
+    give_back,
+    keep,
+    policy_of,
+    refusals,
+    request_of,
+    take,
+    unchanged,
+)
+from fhir_server.services.cancel import check_cutoff
+from fhir_server.services.held import check_owner, granted, held_until, without_held_until
+from fhir_server.services.hold import check_count, hold_group, hold_now, hold_seconds
+from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.proposals import compose
+from fhir_server.services.refusals import problem_of
+from fhir_server.services.versions import tombstone, version_of
+from fhir_server.services.wishes import CHANNEL_URL, extension_code, of_appointment, of_proposal, settled
+from fhir_server.services.world import Caller, World
+from fhir_server.store.resources import Stored
+from fhir_server.store.unit import Unit
+
+KEEPS_CLAIM = frozenset({"fulfilled", "noshow"})
+"""States whose time stays in the calendar: the visit was there, and limits of the day count it."""
+
+FINAL = KEEPS_CLAIM | {"cancelled", "entered-in-error"}
+
+
+async def create(
+    world: World,
+    caller: Caller,
+    resource: dict[str, Any],
+    id_: str,
+    keyed: Keyed | None = None,
+    method: str = "POST",
+    already: Already | None = None,
+) -> Stored:
+    """Store an Appointment under a new id; one that takes time is booked.
+
+    :raises Problem: what the engine refuses.
+    :raises Changed: somebody else created it meanwhile (update as create).
+    """
+
+    async def work() -> Stored:
+        if takes_time(resource["status"]):
+            wish = await of_appointment(world, resource)
+            booking = Booking(
+                wish, resource, id=id_, status=resource["status"], method=method, as_sent=True, already=already
+            )
+            if resource["status"] == "pending" and not awaits_confirmation(wish):
+                return await hold_now(world, caller, booking, None, keyed)
+            return await book_now(world, caller, booking, keyed)
+        return await _insert(world, resource, id_, keyed, method, already)
+
+    written: Stored = await once(world, keyed, work)
+    return written
+
+
+def awaits_confirmation(wish: Wish) -> bool:
+    """Whether ``pending`` means that somebody has yet to confirm; else it is a hold, which ends by itself."""
+    return bool(wish.service and wish.service.terms.confirmation == "manual")
+
+
+async def _insert(
+    world: World, resource: dict[str, Any], id_: str, keyed: Keyed | None, method: str, already: Already | None
+) -> Stored:
+    async def work(unit: Unit) -> Stored:
+        if already and (known := await already(unit)):
+            return known
+        before = await unit.get("Appointment", id_)
+        if before and not before.deleted:
+            raise Changed
+        version = before.version + 1 if before else 1
+        written, index = version_of(world, resource, id_=id_, version=version, at=world.clock(), method=method)
+        await unit.write(before, written, index)
+        if keyed:
+            await keyed.remember(world, unit, written, 201)
+        return written
+
+    return await world.store.units.run(work, now=world.now())
+
+
+async def change(world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str) -> Stored | None:
+    """Store the next version; None if somebody else was faster.
+
+    :raises Problem: 422 for a transition that the state table does not have, and what the engine refuses.
+    """
+    if before is None or before.deleted:
+        try:
+            return await create(world, caller, after, id_, None, "PUT")
+        except Changed:
+            return None
+    old = parse(before.body)
+    if not appointment_allows(old["status"], after["status"]):
+        text = f"{old['status']} cannot become {after['status']}"
+        raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if before.extra.get("expires") is not None:
+        check_owner(before, caller, "Appointment")
+    channel = extension_code(after, CHANNEL_URL) or caller.channel
+    moved = _time(world, old) != _time(world, after)
+    if moved and old["status"] in FINAL and after["status"] == old["status"]:
+        text = f"an appointment that is {old['status']} cannot be moved"
+        raise problem(Category.RULE, text, "Appointment.start", "illegal-transition")
+    try:
+        if takes_time(after["status"]):
+            if moved or not before.extra.get("claim") or before.extra.get("expires") is not None:
+                if moved and takes_time(old["status"]):
+                    await check_cutoff(world, before, channel, "reschedule")
+                return await _rebook(world, caller, before, after, moved=moved)
+            return await keep(world, before, after)
+        if after["status"] in KEEPS_CLAIM and not moved:
+            return await keep(world, before, after)
+        if after["status"] in {"cancelled", "entered-in-error"} and takes_time(old["status"]):
+            await check_cutoff(world, before, channel, "cancel")
+        return await _free(world, before, after)
+    except Changed:
+        return None
+
+
+def _time(world: World, appointment: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of an Appointment decides who is busy when."""
+    people = sorted(
+        reference_of(one.get("actor"), world.bases)
+        for one in appointment.get("participant", ())
+        if one.get("required") != "information-only" and one.get("status") != "declined"
+    )
+    slots = sorted(reference_of(one, world.bases) for one in appointment.get("slot", ()))
+    codes = dump(appointment.get("serviceType", []))
+    return (appointment.get("start"), appointment.get("end"), people, slots, codes)
+
+
+def _agreeing(world: World, old: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Slots and times that agree: whichever of the two the client changed alone decides, the other follows.
+
+    :returns: the Appointment without what follows (start and end, or its Slots), and whether its Slots follow. A hold
+        that is booked loses its *held-until*.
+    """
+    if after["status"] != "pending":
+        after = without_held_until(after)
+    (start, end, _, slots, _), (new_start, new_end, _, new_slots, _) = _time(world, old), _time(world, after)
+    same_time, same_slots = (start, end) == (new_start, new_end), slots == new_slots
+    if new_slots and same_time and not same_slots:
+        return {name: value for name, value in after.items() if name not in {"start", "end"}}, False
+    if new_slots and same_slots and not same_time:
+        return {name: value for name, value in after.items() if name != "slot"}, True
+    return after, False
+
+
+async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str, Any], *, moved: bool) -> Stored:
+    """Take the time that the new version says, before that of the old one is freed."""
+    after, follows = _agreeing(world, parse(before.body), after)
+    wish = await settled(world, with_channel(await of_appointment(world, after, claimed(before)), caller))
+    if "start" not in after:
+        zone = wish.schedules[0].zone
+        after = {**after, "start": format_instant(wish.start, zone), "end": format_instant(wish.end, zone)}
+    expires = before.extra.get("expires") if after["status"] == "pending" else None
+    held: dict[str, Any] = {}
+    is_new = after["status"] == "pending" and expires is None and not before.extra.get("claim")
+    if is_new and not awaits_confirmation(wish):
+        expires = world.now() + hold_seconds(world, wish, None)
+        held = {"expires": expires, "holder": caller.client, "since": world.now(), "group": hold_group(caller, wish)}
+    if expires is not None:
+        after = held_until(after, expires)
+    kind = "hold" if expires is not None else "booked"
+    request = request_of(wish, before.reference, kind, expires=expires, ignore=[before.reference])
+    if not moved and before.extra.get("expires") is not None:
+        request = granted(request)
+
+    async def work(unit: Unit) -> Stored:
+        at = world.clock()
+        await unchanged(unit, before)
+        if held:
+            await check_count(world, unit, "Appointment", held["group"], policy_of(wish))
+        decision, days = await take(world, unit, request, freed=[before])
+        shown = await slot_faces.show_wish(world, unit, days, wish, at, before.reference)
+        await slot_faces.refresh(world, unit, days, [one for one in slots_of(before) if one not in shown], at)
+        extra = {
+            name: value for name, value in before.extra.items() if name not in {"expires", "holder", "group", "since"}
+        }
+        if expires is not None:
+            extra = {**before.extra, **held}
+        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"}
+        written = {**after, "slot": [{"reference": one} for one in shown]} if follows and shown else after
+        return await _replace(world, unit, before, written, at, extra)
+
+    try:
+        return await world.store.units.run(work, now=world.now(), turns=turns_of(request, [before]))
+    except Refused as refused:
+        raise await problem_of(world, refused, wish, owner=before.reference) from None
+
+
+async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
+    """The next version without busy time."""
+
+    async def work(unit: Unit) -> Stored:
+        at = world.clock()
+        await unchanged(unit, before)
+        if before.extra.get("claim"):
+            days = await give_back(unit, [before])
+            await slot_faces.refresh(world, unit, days, slots_of(before), at)
+        kept = {name: before.extra.get(name) for name in ("placer", "placed")}
+        return await _replace(world, unit, before, without_held_until(after), at, {**kept, "method": "PUT"})
+
+    return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))
+
+
+async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
+    """Delete; busy time is free at once. None if somebody else was faster.
+
+    :raises Problem: 409 ``hold-foreign``, 422 ``cutoff-passed``.
+    """
+    if before.extra.get("expires") is not None:
+        check_owner(before, caller, "Appointment")
+    await check_cutoff(world, before, caller.channel, "cancel")
+
+    async def work(unit: Unit) -> Stored:
+        at = world.clock()
+        await unchanged(unit, before)
+        if before.extra.get("claim"):
+            days = await give_back(unit, [before])
+            await slot_faces.refresh(world, unit, days, slots_of(before), at)
+        marker = tombstone(before, at)
+        await unit.replace(before, marker, {})
+        return marker
+
+    try:
+        return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))
+    except Changed:
+        return None
+
+
+async def _replace(
+    world: World, unit: Unit, before: Stored, after: dict[str, Any], at: int, extra: Mapping[str, Any]
+) -> Stored:
+    written, index = version_of(
+        world, after, id_=before.id, version=before.version + 1, at=at, method="PUT", extra=extra
+    )
+    await unit.replace(before, written, index)
+    return written
+
+
+async def proposal(world: World, id_: str) -> Stored | None:
+    """The proposed Appointment that a proposal id names, as long as its time is free."""
+    try:
+        wish = await settled(world, await of_proposal(world, id_, "Appointment.id"))
+    except Problem:
+        return None
+    if await refusals(world, request_of(wish, "", "booked")):
+        return None
+    resource = compose(wish, "proposed", {})
+    resource["slot"] = [{"reference": f"Slot/{wish.slot_id(one)}"} for one in wish.schedules]
+    return virtual("Appointment", {**resource, "id": id_}, world.clock())
+
+
+def virtual(type_: str, resource: Mapping[str, Any], at: int) -> Stored:
+    """A resource that is computed and not stored: version 0."""
+    rest = {name: value for name, value in resource.items() if name not in {"resourceType", "id"}}
+    return Stored(type_, resource["id"], 0, at, False, dump({"resourceType": type_, "id": resource["id"], **rest}))

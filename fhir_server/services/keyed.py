@@ -1,0 +1,101 @@
+"""Idempotency-Key: the first answer is remembered in the transaction of its effect and given again.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.errors import Category, Problem, problem
+from fhir_server.services.world import World
+from fhir_server.store.driver import DuplicateKeyError
+from fhir_server.store.idempotency import Remembered
+from fhir_server.store.resources import Stored
+from fhir_server.store.unit import Unit
+
+Render = Callable[[Stored, int], tuple[int, Mapping[str, str], bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """The key of one request, scoped by client and operation.
+
+    ``render`` makes the answer from the resource that was written and the status (200 or 201).
+    """
+
+    key: str
+    fingerprint: str
+    render: Render
+
+    async def remember(self, world: World, unit: Unit, written: Stored, status: int) -> None:
+        """Write the answer in the transaction of its effect."""
+        code, headers, body = self.render(written, status)
+        try:
+            await world.store.idempotency.put(unit, Remembered(self.key, self.fingerprint, code, headers, body))
+        except DuplicateKeyError:
+            raise _Answered from None
+
+
+@dataclass(eq=False)
+class Replayed(Exception):  # noqa: N818  not an error: the answer that was already given
+    """The request was answered before."""
+
+    answer: Remembered
+
+
+class _Answered(Exception):  # noqa: N818  another process wrote the answer first
+    pass
+
+
+class Running:
+    """Keys whose first request this process is working on."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+
+_running = Running()
+
+
+async def once(world: World, keyed: Keyed | None, work: Callable[[], Awaitable[Any]]) -> Any:
+    """Run ``work`` unless its key was answered before.
+
+    :raises Replayed: with the first answer.
+    :raises Problem: DUPLICATE for another body under the key, IN_PROGRESS while the first request runs.
+    """
+    if keyed is None:
+        return await work()
+    await replay(world, keyed)
+    if keyed.key in _running.keys:
+        raise _in_progress()
+    _running.keys.add(keyed.key)
+    try:
+        return await work()
+    except _Answered:
+        await replay(world, keyed)
+        raise _in_progress() from None
+    except Problem:
+        # Another process may have been faster with the same key; its answer is the answer.
+        await replay(world, keyed)
+        raise
+    finally:
+        _running.keys.discard(keyed.key)
+
+
+async def replay(world: World, keyed: Keyed) -> None:
+    """:raises Replayed: the key was answered before; Problem: it was answered for another request."""
+    answer = await world.store.idempotency.get(keyed.key)
+    if answer is None:
+        return
+    if answer.fingerprint != keyed.fingerprint:
+        text = "this Idempotency-Key was used for another request"
+        raise problem(Category.DUPLICATE, text, "", "idempotency-mismatch")
+    raise Replayed(answer)
+
+
+def _in_progress() -> Problem:
+    text = "the first request with this Idempotency-Key is still running"
+    return problem(Category.IN_PROGRESS, text, "", "in-progress", Retry_After="1")

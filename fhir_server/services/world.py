@@ -1,0 +1,49 @@
+"""The world that a use case acts in: store, search definitions, validator, catalogue, clock and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from fhir_server.conformance.artifacts import Artifacts
+from fhir_server.conformance.validator import Validator
+from fhir_server.search.definitions import Definitions
+from fhir_server.services.catalogue import Catalogue
+from fhir_server.settings import Settings
+from fhir_server.store.database import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Until authorisation exists the client names itself (header ``X-Client-Id``).
+
+    ``channel`` is the booking channel that the caller stands for where the request states none.
+    """
+
+    client: str = "anonymous"
+    channel: str = "online"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything with an effect, built once in ``bootstrap`` and passed in.
+
+    ``clock`` gives milliseconds since the epoch; ``zone`` reads search values without an offset.
+    ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
+    """
+
+    settings: Settings
+    store: Store
+    artifacts: Artifacts
+    definitions: Definitions
+    validator: Validator
+    catalogue: Catalogue
+    zone: ZoneInfo
+    bases: tuple[str, ...]
+    hosts: frozenset[str]
+    clock: Callable[[], int]
+
+    def now(self) -> int:
+        """Whole seconds since the epoch."""
+        return self.clock() // 1000

@@ -1,0 +1,73 @@
+"""Settings from the environment (``FHIR_…``) or from the command that starts the server."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CANONICAL = "https://fhir-scheduling.example/fhir/"
+"""Canonical base of our own artifacts: a reserved name until the project has a domain."""
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable: ``mongo_uri`` is ``FHIR_MONGO_URI``."""
+
+    model_config = SettingsConfigDict(env_prefix="FHIR_", extra="ignore")
+
+    mongo_uri: str = Field("mongodb://127.0.0.1:27017/?replicaSet=rs0", description="MongoDB connection string")
+    mongo_database: str = Field("fhir", description="database that holds the resources")
+    mongo_driver: Literal["pymongo", "motor"] = Field("pymongo", description="driver behind the store's seam")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey for the workers")
+    base_url: str = Field("", description="public FHIR base, e.g. https://ehr.example/fhir; empty = from the request")
+    host: str = Field("127.0.0.1", description="address to listen on; loopback only until authorisation exists")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(2, ge=1, le=64, description="server processes of `fhir-server serve`")
+    environment: Literal["production", "development"] = Field("production", description="what `serve` is strict about")
+    timezone: str = Field("UTC", description="IANA zone for search values without an offset")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    page_size: int = Field(50, ge=1, description="search page when the client names no _count")
+    page_limit: int = Field(1000, ge=1, description="largest search page")
+    body_limit: int = Field(2 * 1024 * 1024, ge=1024, description="largest request body in bytes")
+    find_window_days: int = Field(92, ge=1, description="longest $find window in days")
+    hold_minutes: int = Field(10, ge=1, description="length of a hold where no booking-policy says one")
+    max_hold_minutes: int = Field(60, ge=1, description="longest hold where no booking-policy says one")
+    max_holds: int = Field(5, ge=1, description="open holds of one client for one patient where no policy says so")
+    idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            msg = "not an IANA time zone"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_base(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
+            msg = "not a base URL such as https://ehr.example/fhir"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names under which this server may be asked, in lower case without port."""
+        own = urlsplit(self.base_url).hostname
+        return frozenset({"127.0.0.1", "localhost", "::1", self.host.lower(), *([own] if own else [])})
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Absolute forms of our own FHIR base, each with a trailing slash.
+
+        Without ``base_url`` the server is known by the loopback names of its host and port.
+        """
+        own = self.base_url.rstrip("/")
+        if own:
+            return (f"{own}/",)
+        return tuple(f"http://{name}:{self.port}/fhir/" for name in ("127.0.0.1", "localhost", "[::1]"))

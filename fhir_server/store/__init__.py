@@ -1,0 +1,1 @@
+"""MongoDB; nothing outside imports the driver."""

@@ -1,0 +1,76 @@
+"""The store as one value: what the use cases hold in hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.settings import Settings
+from fhir_server.store import indexes, layout
+from fhir_server.store.calendar_days import CALENDAR, CalendarDays
+from fhir_server.store.driver import Connection, PyMongoError, connect
+from fhir_server.store.epoch import EPOCH, Epoch
+from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
+from fhir_server.store.resources import HISTORY, Resources
+from fhir_server.store.unit import GUARDS, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Connection and collections of one process.
+
+    ``swept``: by type, the second at which expired holds were last looked for.
+    """
+
+    connection: Connection
+    resources: Resources
+    calendar: CalendarDays
+    units: Units
+    idempotency: Idempotency
+    epoch: Epoch
+    swept: dict[str, int] = field(default_factory=dict)
+
+    async def prepare(self) -> None:
+        """Create collections and indexes where they are missing.
+
+        :raises NewerDataError: the data was written by a newer server.
+        """
+        await layout.settle(self.connection)
+        existing = set(await self.connection.database.list_collection_names())
+        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH):
+            if name not in existing:
+                await _create_collection(self.connection, name)
+        await indexes.create(self.connection)
+
+    async def ready(self) -> bool:
+        """Whether a writable primary answers."""
+        try:
+            hello = await self.connection.command("hello")
+        except PyMongoError:
+            return False
+        return bool(hello.get("isWritablePrimary"))
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+async def _create_collection(connection: Connection, name: str) -> None:
+    try:
+        await connection.database.create_collection(name)
+    except PyMongoError as failed:
+        # Another process that starts at the same moment may have made it.
+        if getattr(failed, "code", None) != 48 and "already exists" not in str(failed):
+            raise
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name; nothing is sent yet."""
+    connection = connect(settings.mongo_uri, settings.mongo_database, settings.mongo_driver)
+    return Store(
+        connection,
+        Resources(connection),
+        CalendarDays(connection),
+        Units(connection),
+        Idempotency(connection, settings.idempotency_hours),
+        Epoch(connection),
+    )

@@ -1,0 +1,222 @@
+"""Stored resources: one collection a type, the served bytes beside their search values, old versions in ``history``.
+
+A document is ``{_id, v, at, deleted, body, idx, …}``: ``body`` is the JSON text that is served, ``at`` is
+``meta.lastUpdated`` in milliseconds since the epoch, ``idx`` holds the search values. ``claim`` (what the resource
+keeps busy), ``expires`` (end of a hold), ``wall`` and ``placer`` (unique keys) stand beside them where a type has them.
+
+An update first puts the version it replaces into ``history`` (idempotent: the content is determined by its id) and then
+swaps the current document where the version is still the one read. So no transaction is needed for one resource, and a
+crash between the two leaves only a copy of a version that is also current, which readers leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhir_server.store.driver import Connection, Document, DuplicateKeyError
+
+HISTORY = "history"
+BATCH = 1000
+"""Rows of one reply; the driver's default is 101."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of a resource as it lies in the store.
+
+    ``body`` is FHIR JSON text (empty for a deletion), ``at`` milliseconds since the epoch, ``extra`` the fields beside
+    the body: ``claim``, ``expires``, ``wall``, ``placer``, ``key``, ``method``.
+    """
+
+    type: str
+    id: str
+    version: int
+    at: int
+    deleted: bool
+    body: bytes
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+_CORE = {"_id", "v", "at", "deleted", "body", "idx"}
+
+
+def stored(type_: str, document: Mapping[str, Any]) -> Stored:
+    """Read a document of a type's collection."""
+    extra = {name: value for name, value in document.items() if name not in _CORE}
+    return Stored(
+        type_,
+        document["_id"],
+        document["v"],
+        document["at"],
+        document.get("deleted", False),
+        document.get("body", b""),
+        extra,
+    )
+
+
+def document(resource: Stored, index: Mapping[str, Any]) -> Document:
+    """The document that holds a resource with its search values; empty extras are left out."""
+    written: Document = {
+        "_id": resource.id,
+        "v": resource.version,
+        "at": resource.at,
+        "deleted": resource.deleted,
+        "body": resource.body,
+        "idx": dict(index),
+    }
+    written.update({name: value for name, value in resource.extra.items() if value is not None})
+    return written
+
+
+class Resources:
+    """The resource collections, with or without a transaction's session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._history = connection.collection(HISTORY)
+
+    async def get(self, type_: str, id_: str, session: Any = None) -> Stored | None:
+        """The current version, a tombstone included; None if it never existed."""
+        found = await self._connection.collection(type_).find_one({"_id": id_}, {"idx": 0}, session=session)
+        return stored(type_, found) if found else None
+
+    async def get_many(self, type_: str, ids: Sequence[str], session: Any = None) -> list[Stored]:
+        """Current versions that exist and are not deleted, in no order."""
+        if not ids:
+            return []
+        cursor = self._connection.collection(type_).find(
+            {"_id": {"$in": list(ids)}, "deleted": False}, {"idx": 0}, session=session
+        )
+        return [stored(type_, found) for found in await cursor.to_list(None)]
+
+    async def find(
+        self,
+        type_: str,
+        where: Mapping[str, Any],
+        *,
+        sort: Sequence[tuple[str, int]] | None = None,
+        limit: int = 0,
+        fields: Mapping[str, int] | None = None,
+        session: Any = None,
+    ) -> list[Document]:
+        """Raw documents that are not deleted, for search; ``limit`` 0 = all."""
+        cursor = self._connection.collection(type_).find(
+            {**where, "deleted": False}, fields, sort=sort, limit=limit, session=session, batch_size=BATCH
+        )
+        found: list[Document] = await cursor.to_list(None)
+        return found
+
+    async def count(self, type_: str, where: Mapping[str, Any]) -> int:
+        counted: int = await self._connection.collection(type_).count_documents({**where, "deleted": False})
+        return counted
+
+    def every(
+        self, type_: str, session: Any = None, fields: Mapping[str, int] | None = None
+    ) -> AsyncIterator[Document]:
+        """Every document of a type, deletion markers included, in order of id."""
+        found: AsyncIterator[Document] = self._connection.collection(type_).find(
+            {}, fields, sort=[("_id", 1)], session=session
+        )
+        return found
+
+    async def count_all(self, type_: str) -> int:
+        counted: int = await self._connection.collection(type_).estimated_document_count()
+        return counted
+
+    async def reindex(self, current: Stored, index: Mapping[str, Any], key: str | None) -> bool:
+        """Replace the search values of a version where it is still current."""
+        change: dict[str, Any] = {"idx": dict(index)} | ({"key": key} if key else {})
+        result = await self._connection.collection(current.type).update_one(
+            {"_id": current.id, "v": current.version}, {"$set": change}
+        )
+        return bool(result.matched_count)
+
+    async def insert(self, resource: Stored, index: Mapping[str, Any], session: Any = None) -> bool:
+        """Write a first version; False if the id exists already."""
+        try:
+            await self._connection.collection(resource.type).insert_one(document(resource, index), session=session)
+        except DuplicateKeyError as taken:
+            if "_id" in (taken.details or {}).get("keyPattern", {"_id": 1}):
+                return False
+            raise
+        return True
+
+    async def replace(self, before: Stored, after: Stored, index: Mapping[str, Any], session: Any = None) -> bool:
+        """Put the next version in place of ``before``; False if somebody was faster."""
+        await self._keep(before, session)
+        result = await self._connection.collection(after.type).replace_one(
+            {"_id": before.id, "v": before.version}, document(after, index), session=session
+        )
+        return bool(result.matched_count)
+
+    async def _keep(self, before: Stored, session: Any) -> None:
+        id_ = history_id(before.type, before.id, before.version)
+        kept = {
+            "_id": id_,
+            "at": before.at,
+            "deleted": before.deleted,
+            "body": before.body,
+            "method": before.extra.get("method", "PUT"),
+        }
+        await self._history.replace_one({"_id": id_}, kept, upsert=True, session=session)
+
+    async def version(self, type_: str, id_: str, version: int) -> Stored | None:
+        """One version, current or old, deletion markers included."""
+        current = await self.get(type_, id_)
+        if current is None or version > current.version:
+            return None
+        if current.version == version:
+            return current
+        found = await self._history.find_one({"_id": history_id(type_, id_, version)})
+        return _old(type_, id_, found) if found else None
+
+    async def history(self, type_: str, id_: str, *, below: int = 0, since: int = 0, limit: int = 0) -> list[Stored]:
+        """Versions newest first; ``below`` (exclusive version, 0 = from the newest), ``since`` in ms."""
+        current = await self.get(type_, id_)
+        if current is None:
+            return []
+        versions = [current] if (not below or current.version < below) and current.at >= since else []
+        top = min(below or current.version, current.version)
+        cursor = self._history.find(
+            {"_id": {"$gte": history_id(type_, id_, 0), "$lt": history_id(type_, id_, top)}, "at": {"$gte": since}},
+            sort=[("_id", -1)],
+            limit=limit,
+        )
+        versions += [_old(type_, id_, found) for found in await cursor.to_list(None)]
+        return versions[:limit] if limit else versions
+
+    async def count_history(self, type_: str, id_: str, since: int = 0) -> int:
+        """How many versions there are from ``since`` (ms) on."""
+        current = await self.get(type_, id_)
+        if current is None:
+            return 0
+        old: int = await self._history.count_documents(
+            {
+                "_id": {"$gte": history_id(type_, id_, 0), "$lt": history_id(type_, id_, current.version)},
+                "at": {"$gte": since},
+            }
+        )
+        return old + (current.at >= since)
+
+
+def history_id(type_: str, id_: str, version: int) -> str:
+    """``Type/id/000000000v``: versions of one resource are one range of keys."""
+    return f"{type_}/{id_}/{version:010d}"
+
+
+def _old(type_: str, id_: str, found: Mapping[str, Any]) -> Stored:
+    return Stored(
+        type_,
+        id_,
+        int(found["_id"].rsplit("/", 1)[1]),
+        found["at"],
+        found["deleted"],
+        found["body"],
+        {"method": found.get("method", "PUT")},
+    )

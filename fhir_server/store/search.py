@@ -1,0 +1,299 @@
+"""The search tree as MongoDB filters, sorts and seeks; a value is always a literal, never an operator or a pattern.
+
+Missing values come first when ascending and last when descending; ``_id`` breaks every tie, in the direction of the
+last key, so that an index serves both directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fhir_server.search.match import EARTH_METRES
+from fhir_server.search.query import (
+    Chain,
+    Clause,
+    DateCompare,
+    Has,
+    IdIn,
+    Missing,
+    Near,
+    Not,
+    Or,
+    QuantityCompare,
+    Query,
+    ReferenceIn,
+    SortKey,
+    StringContains,
+    StringExact,
+    StringStarts,
+    TokenIn,
+    UriIn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fhir_server.search.definitions import Definition
+
+Filter = dict[str, Any]
+
+_LAST = "\U0010ffff"
+"""Sorts after every text that continues a prefix."""
+
+_INSTANT_MS = 1000
+"""An instant lasts so long at most: its end bounds its beginning, which is the indexed field."""
+
+
+class Lookup(Protocol):
+    """What :func:`resolve` asks the store; an implementation applies the caller's access policy and its own limits."""
+
+    async def ids(self, kind: str, clauses: tuple[Clause, ...]) -> Iterable[str]:
+        """Ids of the resources of ``kind`` for which every clause is true."""
+        ...
+
+    async def referred(self, kind: str, clauses: tuple[Clause, ...], definition: Definition) -> Iterable[str]:
+        """Distinct index values of the reference parameter ``definition`` (``Type/id``) of those resources."""
+        ...
+
+
+async def resolve(query: Query, lookup: Lookup) -> Query:
+    """The query with every Chain replaced by ReferenceIn and every Has by IdIn, innermost first."""
+    return replace(query, clauses=await resolve_clauses(query.type, query.clauses, lookup))
+
+
+async def resolve_clauses(kind: str, clauses: tuple[Clause, ...], lookup: Lookup) -> tuple[Clause, ...]:
+    """As :func:`resolve`, for clauses on ``kind``."""
+    return tuple([await _resolved(kind, clause, lookup) for clause in clauses])
+
+
+async def _resolved(kind: str, clause: Clause, lookup: Lookup) -> Clause:
+    if isinstance(clause, Not):
+        return Not(await _resolved(kind, clause.clause, lookup))
+    if isinstance(clause, Or):
+        return Or(await resolve_clauses(kind, clause.clauses, lookup))
+    if isinstance(clause, Chain):
+        inner = await resolve_clauses(clause.target, clause.clauses, lookup)
+        found = await lookup.ids(clause.target, inner)
+        return ReferenceIn(clause.definition, tuple(f"{clause.target}/{found_id}" for found_id in found))
+    if isinstance(clause, Has):
+        inner = await resolve_clauses(clause.kind, clause.clauses, lookup)
+        start = f"{kind}/"
+        referred = await lookup.referred(clause.kind, inner, clause.definition)
+        return IdIn(tuple(text.removeprefix(start) for text in referred if text.startswith(start)))
+    return clause
+
+
+def to_filter(clauses: Iterable[Clause]) -> Filter:
+    """The filter that is true where ``fhir_server.search.match.matches`` is; ``{}`` for no clauses.
+
+    Raises ``TypeError`` for a Chain or Has that was not resolved.
+    """
+    filters = [_filter(clause) for clause in clauses]
+    if len(filters) == 1:
+        return filters[0]
+    return {"$and": filters} if filters else {}
+
+
+def _filter(clause: Clause) -> Filter:
+    build = _FILTERS.get(type(clause))
+    if build is None:
+        msg = f"{type(clause).__name__} looks at other resources: resolve it first"
+        raise TypeError(msg)
+    return build(clause)
+
+
+def _one_of(values: Iterable[str]) -> Filter:
+    listed = list(values)
+    return {"$eq": listed[0]} if len(listed) == 1 else {"$in": listed}
+
+
+def _any(filters: list[Filter]) -> Filter:
+    return filters[0] if len(filters) == 1 else {"$or": filters}
+
+
+def _in(clause: TokenIn | ReferenceIn | UriIn) -> Filter:
+    return {clause.definition.field: _one_of(clause.values)}
+
+
+def _starts(clause: StringStarts) -> Filter:
+    ranges: list[Filter] = [{"$gte": text, "$lt": text + _LAST} for text in clause.values]
+    field = clause.definition.field
+    # On a list both ends must hold for one and the same string.
+    return _any([{field: each if clause.definition.single else {"$elemMatch": each}} for each in ranges])
+
+
+def _contains(clause: StringContains) -> Filter:
+    field = f"${clause.definition.field}"
+    texts: Any = [field] if clause.definition.single else {"$ifNull": [field, []]}
+    found = [{"$gte": [{"$indexOfCP": ["$$text", {"$literal": text}]}, 0]} for text in clause.values]
+    each = {"$map": {"input": texts, "as": "text", "in": {"$or": found}}}
+    # A scalar that is absent makes one null, of which $indexOfCP says null, and null is less than 0.
+    return {"$expr": {"$anyElementTrue": [each]}}
+
+
+def _exact(clause: StringExact) -> Filter:
+    return {f"{clause.definition.field}:exact": _one_of(clause.values)}
+
+
+def _date(clause: DateCompare) -> Filter:
+    definition, low, high = clause.definition, clause.low, clause.high
+    if not definition.indexed:
+        return _written(clause.prefix, low, high)
+    bounds = _DATES[clause.prefix](low, high)
+    if definition.instant and "h" in bounds and "$gt" in bounds["h"]:
+        after = {"$gt": bounds["h"]["$gt"] - _INSTANT_MS}
+        bounds["l"] = bounds.get("l", {}) | after
+    return _compound(definition, bounds)
+
+
+def _written(prefix: str, low: int, high: int) -> Filter:
+    """``_lastUpdated``: a field of whole milliseconds, each a range of one."""
+    if prefix in ("eq", "ap"):
+        return {"at": {"$gte": low, "$lt": high}}
+    if prefix == "ne":
+        return {"$or": [{"at": {"$lt": low}}, {"at": {"$gte": high}}]}
+    return {"at": {"gt": {"$gte": high}, "sa": {"$gte": high}, "ge": {"$gte": low}, "le": {"$lt": high}}.get(
+        prefix, {"$lt": low}
+    )}  # fmt: skip
+
+
+def _compound(definition: Definition, bounds: Filter) -> Filter:
+    """Conditions on the parts of one value: on sub-fields of a scalar, inside ``$elemMatch`` of a list."""
+    if not definition.single:
+        return {definition.field: {"$elemMatch": bounds}}
+    return _prefixed(definition.field, bounds)
+
+
+def _prefixed(field: str, bounds: Filter) -> Filter:
+    if "$or" in bounds:
+        rest = {key: value for key, value in bounds.items() if key != "$or"}
+        return {"$or": [_prefixed(field, branch) for branch in bounds["$or"]]} | _prefixed(field, rest)
+    return {f"{field}.{key}": value for key, value in bounds.items()}
+
+
+def _quantity(clause: QuantityCompare) -> Filter:
+    bounds = _QUANTITIES[clause.prefix](clause)
+    return _compound(clause.definition, bounds | {"u": {"$eq": clause.unit}} if clause.unit else bounds)
+
+
+def _near(clause: Near) -> Filter:
+    circle = [[clause.longitude, clause.latitude], clause.metres / EARTH_METRES]
+    return {clause.definition.field: {"$geoWithin": {"$centerSphere": circle}}}
+
+
+def _not(clause: Not) -> Filter:
+    return {"$nor": [_filter(clause.clause)]}
+
+
+_DATES: dict[str, Callable[[int, int], Filter]] = {
+    # A range is never empty: h <= high bounds l as well, the field that indexes hold.
+    "eq": lambda low, high: {"l": {"$gte": low, "$lt": high}, "h": {"$lte": high}},
+    "ne": lambda low, high: {"$or": [{"l": {"$lt": low}}, {"h": {"$gt": high}}]},
+    "gt": lambda _, high: {"h": {"$gt": high}},
+    "lt": lambda low, _: {"l": {"$lt": low}},
+    "ge": lambda low, _: {"h": {"$gt": low}},
+    "le": lambda _, high: {"l": {"$lt": high}},
+    "sa": lambda _, high: {"l": {"$gte": high}},
+    "eb": lambda low, _: {"l": {"$lt": low}, "h": {"$lte": low}},
+    "ap": lambda low, high: {"l": {"$lt": high}, "h": {"$gt": low}},
+}
+
+_QUANTITIES: dict[str, Callable[[QuantityCompare], Filter]] = {
+    "eq": lambda q: {"v": {"$gte": q.low, "$lt": q.high}},
+    "ne": lambda q: {"$or": [{"v": {"$lt": q.low}}, {"v": {"$gte": q.high}}]},
+    "gt": lambda q: {"v": {"$gt": q.value}},
+    "lt": lambda q: {"v": {"$lt": q.value}},
+    "ge": lambda q: {"v": {"$gte": q.value}},
+    "le": lambda q: {"v": {"$lte": q.value}},
+    "sa": lambda q: {"v": {"$gt": q.value}},
+    "eb": lambda q: {"v": {"$lt": q.value}},
+    "ap": lambda q: {"v": {"$gte": q.low, "$lte": q.high}},
+}
+
+_FILTERS: dict[type, Callable[[Any], Filter]] = {
+    TokenIn: _in,
+    ReferenceIn: _in,
+    UriIn: _in,
+    StringStarts: _starts,
+    StringContains: _contains,
+    StringExact: _exact,
+    DateCompare: _date,
+    QuantityCompare: _quantity,
+    Missing: lambda clause: {clause.definition.field: {"$exists": not clause.missing}},
+    IdIn: lambda clause: {"_id": _one_of(clause.ids)},
+    Near: _near,
+    Not: _not,
+    Or: lambda clause: _any([_filter(each) for each in clause.clauses]),
+}
+
+
+def to_sort(query: Query) -> list[tuple[str, int]]:
+    """Field and direction of each sort key, ``_id`` last."""
+    keys = [(_sort_field(key), -1 if key.descending else 1) for key in query.sort]
+    if any(field == "_id" for field, _ in keys):
+        return keys
+    return [*keys, ("_id", keys[-1][1] if keys else 1)]
+
+
+def _sort_field(key: SortKey) -> str:
+    definition = key.definition
+    if definition.indexed and definition.type in ("date", "quantity"):
+        return f"{definition.field}.{'l' if definition.type == 'date' else 'v'}"
+    return definition.field
+
+
+def sort_values(query: Query, doc: Mapping[str, Any]) -> list[Any]:
+    """The values by which :func:`to_sort` places ``doc`` (``_id``, ``at``, ``idx``), ``None`` where it has none.
+
+    Of several values the least counts when ascending, the greatest when descending.
+    """
+    found: list[Any] = []
+    for field, direction in to_sort(query):
+        if not field.startswith("idx."):
+            found.append(doc[field])
+            continue
+        code, _, part = field.removeprefix("idx.").partition(".")
+        stored = doc["idx"].get(code)
+        values = [] if stored is None else stored if isinstance(stored, list) else [stored]
+        plain = [value[part] for value in values] if part else values
+        found.append((min(plain) if direction > 0 else max(plain)) if plain else None)
+    return found
+
+
+def seek(query: Query, last: list[Any]) -> Filter:
+    """The filter for what comes after the document whose :func:`sort_values` are ``last``, in the order of the sort."""
+    scalars = {_sort_field(key): key.definition.scalar for key in query.sort}
+    branches: list[Filter] = []
+    equal: list[Filter] = []
+    bound: Filter = {}
+    for (field, direction), value in zip(to_sort(query), last, strict=True):
+        scalar = scalars.get(field, True)
+        after = _after(field, direction, value, scalar=scalar)
+        if after is not None:
+            branches.append({"$and": [*equal, after]} if equal else after)
+        if not equal and scalar and direction > 0 and value is not None:
+            # Implied by every branch; it lets an index scan begin at the page.
+            bound = {field: {"$gte": value}}
+        equal.append(_same(field, direction, value, scalar=scalar))
+    return bound | _any(branches)
+
+
+def _after(field: str, direction: int, value: Any, *, scalar: bool) -> Filter | None:
+    """Documents whose value comes later; ``None`` when none can."""
+    if value is None:
+        return {field: {"$exists": True}} if direction > 0 else None
+    later, not_later = ("$gt", "$lte") if direction > 0 else ("$lt", "$gte")
+    beyond: Filter = {field: {later: value}}
+    if not scalar:
+        beyond["$nor"] = [{field: {not_later: value}}]
+    return beyond if direction > 0 else {"$or": [beyond, {field: {"$exists": False}}]}
+
+
+def _same(field: str, direction: int, value: Any, *, scalar: bool) -> Filter:
+    if value is None:
+        return {field: {"$exists": False}}
+    same: Filter = {field: {"$eq": value}}
+    if not scalar:
+        same["$nor"] = [{field: {"$lt" if direction > 0 else "$gt": value}}]
+    return same

@@ -1,0 +1,107 @@
+"""``fhir-server dev`` as a newcomer uses it: start, paste the lines, run the README, stop, start again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fhir_server.remote.http import httpx
+
+README = Path(__file__).parents[2] / "README.md"
+LAST_LINE = "Ctrl-C stops everything"
+
+
+@contextlib.contextmanager
+def dev(folder: Path, port: int) -> Iterator[str]:
+    """A running ``fhir-server dev``; what it printed until it was ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fhir_server.cli.main", "dev", "--port", str(port), "--data", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_clean_environment(),
+    )
+    errors: list[str] = []
+    assert process.stdout is not None
+    assert process.stderr is not None
+    reader = threading.Thread(target=errors.extend, args=(process.stderr,))
+    reader.start()
+    try:
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if line.startswith(LAST_LINE):
+                break
+        else:
+            pytest.fail(f"dev ended: {''.join(printed)} {''.join(errors)}")
+        yield "".join(printed)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        reader.join()
+        process.stdout.close()
+        process.stderr.close()
+    assert process.returncode == 0
+    assert "Traceback" not in "".join(errors)
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("FHIR_")}
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dev")
+
+
+def _shell(script: str) -> str:
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_start_paste_stop_and_start_again(folder: Path, port: int) -> None:
+    root = f"http://127.0.0.1:{port}"
+    with dev(folder, port) as printed:
+        assert httpx.get(f"{root}/health/ready", trust_env=False).status_code == 200
+        find, book = [line for line in printed.splitlines() if line.startswith("curl ")]
+        assert json.loads(_shell(find))["total"] > 3
+        booked = json.loads(_shell(book))
+        assert booked["status"] == "booked"
+        for page in ("/", "/fhir/metadata", "/health/live", "/metrics"):
+            assert httpx.get(root + page, trust_env=False).status_code == 200
+    with dev(folder, port):
+        again = httpx.get(f"{root}/fhir/Appointment/{booked['id']}", trust_env=False)
+        assert again.status_code == 200
+        assert again.json() == booked
+        _run_readme(port)
+
+
+def _run_readme(port: int) -> None:
+    """The README's commands, word by word but for the port."""
+    text = README.read_text()
+    (script,) = re.findall(r"```sh\n(BASE=.*?)```", text, re.DOTALL)
+    commands = script.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    answers = _shell(re.sub(r"\ncurl ", "\necho; curl -f ", commands)).strip().splitlines()
+    found, booked, first, mine = (json.loads(one) for one in answers if one)
+    assert len([one for one in found["entry"] if one["search"]["mode"] == "match"]) == 3
+    assert booked["status"] == first["status"] == "booked"
+    assert booked["id"] in {one["resource"]["id"] for one in mine["entry"]}
+    assert "Practitioner" in {one["resource"]["resourceType"] for one in mine["entry"]}

@@ -1,0 +1,116 @@
+"""`dev`, `serve` and `doctor` say in one sentence why they do not start."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from datetime import date
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from fhir_server.cli import serve
+from fhir_server.cli.dev import curl_lines
+from fhir_server.cli.doctor import examine
+from fhir_server.cli.serve import require_database
+from fhir_server.cli.start import read_settings
+from fhir_server.embedded import mongo
+from fhir_server.embedded.folder import Folder
+from fhir_server.embedded.refused import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fhir_server(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fhir_server.cli.main", *words]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FHIR_")}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**clean, **environment}, timeout=30
+    )
+
+
+def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = fhir_server("dev", "--port", port, "--data", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Port {port} on 127.0.0.1 cannot be used")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "ehr.example"])
+def test_an_address_that_others_reach_is_refused(host: str, tmp_path: Path) -> None:
+    done = fhir_server("dev", "--host", host, "--data", str(tmp_path / "data"))
+    assert (done.returncode, "loopback only" in done.stderr) == (2, True)
+    assert fhir_server("serve", FHIR_HOST=host).returncode == 2
+
+
+def test_a_held_folder_is_refused(tmp_path: Path) -> None:
+    with Folder.open(tmp_path):
+        done = fhir_server("dev", "--port", "0", "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert "in use by another instance" in done.stderr
+
+
+def test_settings_that_are_not_valid_are_named_without_their_value() -> None:
+    done = fhir_server("serve", FHIR_PAGE_SIZE="0", FHIR_WORKERS="s3cret")
+    assert done.returncode == 2
+    assert "FHIR_PAGE_SIZE" in done.stderr
+    assert "FHIR_WORKERS" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+def test_serve_names_a_database_that_does_not_answer() -> None:
+    done = fhir_server("serve", FHIR_MONGO_URI="mongodb://anna:s3cret@127.0.0.1:1/?replicaSet=rs0")
+    assert done.returncode == 2
+    assert "MongoDB does not answer at 127.0.0.1:1" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+def test_old_mongodb_is_for_development_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Folder.open(tmp_path) as data, mongo.start(data, allow_docker=False) as server:
+        require_database(read_settings(mongo_uri=server.url, environment="development"))
+        production = read_settings(mongo_uri=server.url, environment="production")
+        monkeypatch.setattr(serve, "OLDEST_PRODUCTION_MONGODB", (99, 0))  # the wheels of some systems hold a newer one
+        with pytest.raises(Refused, match=r"MongoDB [\d.]+ is too old .*CVE-2025-14847"):
+            require_database(production)
+        states = {check.name: check.state for check in examine(server.url, "redis://127.0.0.1:1/0")}
+    assert states.pop("MongoDB") in {"ok", "warn"}
+    assert states == {
+        "settings": "ok",
+        "Python": "ok",
+        "MongoDB replica set": "ok",
+        "MongoDB primary": "ok",
+        "MongoDB write concern": "ok",
+        "Redis": "fail",
+        "time zones": "ok",
+        "disk": "ok",
+    }
+
+
+def test_doctor_ends_with_one_where_something_is_missing() -> None:
+    done = fhir_server(
+        "doctor", "--mongo-uri", "mongodb://a:s3cret@127.0.0.1:1/", "--redis-url", "redis://:s3cret@127.0.0.1:1/0"
+    )
+    assert done.returncode == 1
+    assert "MongoDB does not answer at 127.0.0.1:1" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_the_curl_lines_can_be_pasted() -> None:
+    find, book = curl_lines("http://127.0.0.1:8080/fhir", proposal="p-1", today=date(2026, 12, 30))
+    url = urlsplit(find.removeprefix("curl -s '").removesuffix("'"))
+    assert url.path == "/fhir/Appointment/$find"
+    assert parse_qs(url.query) == {
+        "start": ["2026-12-31"],
+        "end": ["2027-01-06"],
+        "service": ["HealthcareService/follow-up"],
+        "_count": ["3"],
+    }
+    assert book.startswith("curl -s -X POST 'http://127.0.0.1:8080/fhir/Appointment/$book'")
+    assert '"valueUri":"Appointment/p-1"' in book

@@ -1,0 +1,101 @@
+"""Fixtures of the running server: in this process behind ASGI, and as processes of its own behind real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fhir_server import log
+from fhir_server.app import Server, create_app
+from fhir_server.remote.http import httpx
+from fhir_server.services.world import World
+from fhir_server.settings import Settings
+
+FHIR_JSON = "application/fhir+json"
+
+
+@pytest.fixture(scope="session")
+def settings(mongo_uri: str, redis_url: str, mongo_database: str) -> Settings:
+    return Settings(
+        mongo_uri=mongo_uri, redis_url=redis_url, mongo_database=mongo_database, environment="development",
+        log_level="error", base_url="http://fhir.test/fhir",
+    )  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[Server]:
+    log.configure(settings.log_level)
+    made = create_app(settings)
+    async with made.router.lifespan_context(made):
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session")
+async def client(app: Server) -> AsyncIterator[Any]:
+    """An HTTP client whose base is the FHIR base of the server in this process."""
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://fhir.test/fhir/", timeout=30) as made:
+        made.headers["Content-Type"] = FHIR_JSON
+        yield made
+
+
+@pytest.fixture
+def world(app: Server) -> World:
+    """The world of the server in this process."""
+    assert app.door.world is not None
+    return app.door.world
+
+
+@contextmanager
+def serving(settings: Settings, **environment: str) -> Iterator[str]:
+    """A server process of its own on a free loopback port; its FHIR base."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "uvicorn", "--factory", "fhir_server.app:from_environment",
+            "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log",
+        ],
+        env={
+            **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
+            "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error", "FHIR_PORT": str(port), **environment,
+        },
+    )  # fmt: skip
+    try:
+        await_ready(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}/fhir"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def await_ready(root: str, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    """Wait until the server says that it is ready."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            msg = f"the server ended with {process.returncode}"
+            raise RuntimeError(msg)
+        try:
+            if httpx.get(f"{root}/health/ready", timeout=2, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    msg = "the server did not become ready"
+    raise RuntimeError(msg)
+
+
+@pytest.fixture(scope="session")
+def two_servers(settings: Settings) -> Iterator[tuple[str, str]]:
+    """FHIR bases of two server processes on one database."""
+    with serving(settings) as first, serving(settings) as second:
+        yield first, second
