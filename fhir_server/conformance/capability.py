@@ -28,7 +28,7 @@ class TypeDescription:
     """What is offered for one resource type.
 
     ``interactions`` are codes of https://hl7.org/fhir/R4/valueset-type-restful-interaction.html, ``includes`` and
-    ``revincludes`` are ``Slot:schedule``, ``profiles`` canonical URLs.
+    ``revincludes`` are ``Slot:schedule``, ``profiles`` canonical URLs, ``operations`` names and canonical URLs.
     """
 
     type: str
@@ -37,6 +37,7 @@ class TypeDescription:
     includes: Sequence[str] = ()
     revincludes: Sequence[str] = ()
     profiles: Sequence[str] = ()
+    operations: Sequence[tuple[str, str]] = ()
     versioning: Literal["no-version", "versioned", "versioned-update"] = "versioned-update"
     read_history: bool = False
     update_create: bool = False
@@ -50,13 +51,13 @@ class TypeDescription:
 
 @dataclass(frozen=True, slots=True)
 class ServerDescription:
-    """What the whole server offers; ``date`` is a FHIR dateTime, ``operations`` are OperationDefinitions."""
+    """What the whole server offers; ``date`` is a FHIR dateTime, ``operations`` those without a type."""
 
     base_url: str
     date: str
     version: str
     types: Sequence[TypeDescription]
-    operations: Sequence[Resource] = ()
+    operations: Sequence[tuple[str, str]] = ()
     interactions: Sequence[str] = ()
     search_params: Sequence[SearchParam] = ()
     formats: Sequence[str] = ("application/fhir+json", "json")
@@ -71,12 +72,10 @@ def capability_statement(server: ServerDescription) -> Resource:
     rest: Resource = {"mode": "server"}
     if server.security:
         rest["security"] = {"description": server.security}
-    rest["resource"] = [
-        _resource(described, server.operations) for described in sorted(server.types, key=lambda one: one.type)
-    ]
+    rest["resource"] = [_resource(described) for described in sorted(server.types, key=lambda one: one.type)]
     _put(rest, "interaction", [{"code": code} for code in server.interactions])
     _put(rest, "searchParam", [_search_param(param) for param in server.search_params])
-    _put(rest, "operation", _operations(one for one in server.operations if one.get("system")))
+    _put(rest, "operation", _operations(server.operations))
     statement: Resource = {
         "resourceType": "CapabilityStatement",
         "name": "FhirSchedulingServer",
@@ -94,7 +93,7 @@ def capability_statement(server: ServerDescription) -> Resource:
     return statement
 
 
-def _resource(described: TypeDescription, operations: Sequence[Resource]) -> Resource:
+def _resource(described: TypeDescription) -> Resource:
     found: Resource = {
         "type": described.type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{described.type}",
@@ -115,20 +114,12 @@ def _resource(described: TypeDescription, operations: Sequence[Resource]) -> Res
     _put(found, "searchInclude", list(described.includes))
     _put(found, "searchRevInclude", list(described.revincludes))
     _put(found, "searchParam", [_search_param(param) for param in described.search_params])
-    _put(
-        found,
-        "operation",
-        _operations(
-            one
-            for one in operations
-            if described.type in one.get("resource", ()) and (one.get("type") or one.get("instance"))
-        ),
-    )
+    _put(found, "operation", _operations(described.operations))
     return found
 
 
-def _operations(definitions: Iterable[Resource]) -> list[Resource]:
-    return [{"name": one["code"], "definition": one["url"]} for one in definitions]
+def _operations(offered: Iterable[tuple[str, str]]) -> list[Resource]:
+    return [{"name": name, "definition": url} for name, url in offered]
 
 
 def _search_param(param: SearchParam) -> Resource:

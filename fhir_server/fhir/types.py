@@ -26,6 +26,17 @@ RESOURCE_TYPES: tuple[str, ...] = (
 )
 """Every resource type with interactions of its own, in alphabetical order."""
 
+CONFORMANCE_TYPES: tuple[str, ...] = (
+    "CapabilityStatement",
+    "CodeSystem",
+    "ConceptMap",
+    "OperationDefinition",
+    "SearchParameter",
+    "StructureDefinition",
+    "ValueSet",
+)
+"""Types whose resources are part of the server: read and searched, never written."""
+
 HELD = frozenset(RESOURCE_TYPES)
 """``RESOURCE_TYPES`` for membership tests."""
 

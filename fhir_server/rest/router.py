@@ -2,15 +2,20 @@
 
 path                          GET/HEAD          POST                PUT      PATCH    DELETE
 ----------------------------  ----------------  ------------------  -------  -------  -------
+(the base itself)             search, metadata  batch, transaction
 metadata                      capabilities
-(the base itself)             to metadata
-[type]                        search            create
+_search                                         search
+_history                      history
+[type]                        search            create              update   patch    delete   (conditional)
 [type]/_search                                  search
+[type]/_history               history
 [type]/$[operation]           operation         operation
 [type]/[id]                   read                                  update   patch    delete
 [type]/[id]/$[operation]      operation         operation
 [type]/[id]/_history          history
 [type]/[id]/_history/[vid]    vread
+Patient/[id]/[type]           search (in a compartment; * for every type), also POST …/_search
+[conformance type](/[id])     search, read
 """
 
 from __future__ import annotations
@@ -18,10 +23,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from fhir_server.errors import Category, Problem, problem
-from fhir_server.fhir.types import HELD, is_id
+from fhir_server.fhir.types import CONFORMANCE_TYPES, HELD, is_id
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
-from fhir_server.rest.interactions import capabilities, create, delete, history, patch, read, search, update
+from fhir_server.rest.interactions import (
+    artifacts,
+    bundle,
+    capabilities,
+    create,
+    delete,
+    history,
+    patch,
+    read,
+    search,
+    update,
+)
 from fhir_server.rest.operations import table
 
 Handler = Callable[[Context], Awaitable[Answer]]
@@ -29,6 +45,9 @@ Handler = Callable[[Context], Awaitable[Answer]]
 TYPE: Mapping[str, tuple[str, Handler]] = {
     "GET": ("search", search.search),
     "POST": ("create", create.create),
+    "PUT": ("update", update.conditional),
+    "PATCH": ("patch", patch.conditional),
+    "DELETE": ("delete", delete.conditional),
 }
 INSTANCE: Mapping[str, tuple[str, Handler]] = {
     "GET": ("read", read.read),
@@ -37,10 +56,22 @@ INSTANCE: Mapping[str, tuple[str, Handler]] = {
     "DELETE": ("delete", delete.delete),
 }
 POST_SEARCH: Mapping[str, tuple[str, Handler]] = {"POST": ("search", search.search)}
+SYSTEM_SEARCH: Mapping[str, tuple[str, Handler]] = {"POST": ("search", search.search_system)}
+COMPARTMENT: Mapping[str, tuple[str, Handler]] = {"GET": ("search", search.search_compartment)}
+POST_COMPARTMENT: Mapping[str, tuple[str, Handler]] = {"POST": ("search", search.search_compartment)}
+SYSTEM_HISTORY: Mapping[str, tuple[str, Handler]] = {"GET": ("history", history.history_system)}
+TYPE_HISTORY: Mapping[str, tuple[str, Handler]] = {"GET": ("history", history.history_type)}
 HISTORY: Mapping[str, tuple[str, Handler]] = {"GET": ("history", history.history)}
 VERSION: Mapping[str, tuple[str, Handler]] = {"GET": ("vread", read.vread)}
-BASE: Mapping[str, tuple[str, Handler]] = {"GET": ("base", capabilities.redirect)}
-METADATA: Mapping[str, tuple[str, Handler]] = {"GET": ("capabilities", capabilities.capabilities)}
+BASE: Mapping[str, tuple[str, Handler]] = {"GET": ("search", search.search_system), "POST": ("bundle", bundle.bundle)}
+ARTIFACT_SEARCH: Mapping[str, tuple[str, Handler]] = {"GET": ("search", artifacts.search)}
+POST_ARTIFACT_SEARCH: Mapping[str, tuple[str, Handler]] = {"POST": ("search", artifacts.search)}
+ARTIFACT: Mapping[str, tuple[str, Handler]] = {"GET": ("read", artifacts.read)}
+SYSTEM: Mapping[str, Mapping[str, tuple[str, Handler]]] = {
+    "metadata": {"GET": ("capabilities", capabilities.capabilities)},
+    "_search": SYSTEM_SEARCH,
+    "_history": SYSTEM_HISTORY,
+}
 
 
 def find(context: Context) -> tuple[str, Handler]:
@@ -49,30 +80,37 @@ def find(context: Context) -> tuple[str, Handler]:
     :raises Problem: 404 for an unknown path, 405 with ``Allow`` for a method that it does not have.
     """
     segments = context.segments
-    if segments == ["metadata"]:
-        return _method(context, METADATA)
     if not segments:
         return _method(context, BASE)
-    if segments[0] not in HELD:
+    if len(segments) == 1 and segments[0] in SYSTEM:
+        return _method(context, SYSTEM[segments[0]])
+    artifact = segments[0] in CONFORMANCE_TYPES
+    if segments[0] not in HELD and not artifact:
         raise problem(Category.NOT_FOUND, "no such resource type or path")
     if len(segments) == 1:
-        return _method(context, TYPE)
+        return _method(context, ARTIFACT_SEARCH if artifact else TYPE)
     second = segments[1]
-    if second.startswith("$") and len(segments) == 2:
-        return _operation(context, second[1:], instance=False)
-    if second == "_search" and len(segments) == 2:
-        return _method(context, POST_SEARCH)
+    if len(segments) == 2:
+        if second.startswith("$"):
+            return _operation(context, second[1:], instance=False)
+        if second == "_search":
+            return _method(context, POST_ARTIFACT_SEARCH if artifact else POST_SEARCH)
+        if second == "_history" and not artifact:
+            return _method(context, TYPE_HISTORY)
     if not is_id(second):
         raise problem(Category.NOT_FOUND, "that is no id: 1 to 64 of letters, digits, - and .")
     if len(segments) == 2:
-        return _method(context, INSTANCE)
+        return _method(context, ARTIFACT if artifact else INSTANCE)
     third = segments[2]
     if third.startswith("$") and len(segments) == 3:
         return _operation(context, third[1:], instance=True)
-    if third == "_history" and len(segments) == 3:
-        return _method(context, HISTORY)
-    if third == "_history" and len(segments) == 4:
-        return _method(context, VERSION)
+    if third == "_history" and not artifact and len(segments) <= 4:
+        return _method(context, HISTORY if len(segments) == 3 else VERSION)
+    if segments[0] == "Patient" and (third in HELD or third == "*"):
+        if len(segments) == 3:
+            return _method(context, COMPARTMENT)
+        if segments[3:] == ["_search"]:
+            return _method(context, POST_COMPARTMENT)
     raise problem(Category.NOT_FOUND, "no such path")
 
 
@@ -85,7 +123,7 @@ def _method(context: Context, offered: Mapping[str, tuple[str, Handler]]) -> tup
 
 
 def _operation(context: Context, name: str, *, instance: bool) -> tuple[str, Handler]:
-    found = table.OPERATIONS.get((context.segments[0], name))
+    found = table.operation(context.segments[0], name)
     if found is None or (instance and not found.instance) or (not instance and not found.type):
         raise problem(Category.NOT_FOUND, f"no operation of this name here: {context.segments[0]}")
     if context.method == "POST" or (context.method in {"GET", "HEAD"} and found.safe):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from fhir_server.conformance.artifacts import Artifacts
@@ -12,6 +12,7 @@ from fhir_server.search.definitions import Definitions
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
+from fhir_server.store.unit import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class World:
     bases: tuple[str, ...]
     hosts: frozenset[str]
     clock: Callable[[], int]
+
+    def within(self, unit: Unit, *, catalogue: bool) -> World:
+        """The same world inside an open unit of work.
+
+        :param catalogue: the unit writes schedules, services or what they are made of: facts are read in it, anew.
+        """
+        store = self.store.within(unit)
+        return replace(self, store=store, catalogue=Catalogue(store, self.bases) if catalogue else self.catalogue)
 
     def now(self) -> int:
         """Whole seconds since the epoch."""

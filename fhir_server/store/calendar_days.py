@@ -82,6 +82,14 @@ class Days:
         self._entries = {id_: [from_document(one) for one in found["e"]] for id_, found in read.items()}
         self._changed: set[str] = set()
 
+    def copy(self) -> Days:
+        """The same days and changes, to be changed apart."""
+        other = Days({}, ())
+        other._version = dict(self._version)
+        other._entries = {id_: list(entries) for id_, entries in self._entries.items()}
+        other._changed = set(self._changed)
+        return other
+
     def unread(self, wanted: Iterable[tuple[str, int]]) -> list[str]:
         """Which of these days were not read yet."""
         return sorted({id_ for key, day in wanted if (id_ := day_id(key, day)) not in self._version})
@@ -94,8 +102,16 @@ class Days:
 
     def calendars(self) -> dict[str, list[Entry]]:
         """Entries by calendar key, each owner's entry once, in order of start."""
+        return self._calendars(self._entries)
+
+    def calendars_of(self, wanted: Iterable[tuple[str, int]]) -> dict[str, list[Entry]]:
+        """As :meth:`calendars`, of these days alone."""
+        return self._calendars(id_ for key, day in wanted if (id_ := day_id(key, day)) in self._entries)
+
+    def _calendars(self, ids: Iterable[str]) -> dict[str, list[Entry]]:
         by_key: dict[str, dict[tuple[str, int], Entry]] = {}
-        for id_, entries in self._entries.items():
+        for id_ in ids:
+            entries = self._entries[id_]
             found = by_key.setdefault(id_.rsplit("|", 1)[0], {})
             for entry in entries:
                 found[(entry.owner, entry.start)] = entry

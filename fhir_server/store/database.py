@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.settings import Settings
@@ -12,7 +12,8 @@ from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.resources import HISTORY, Resources
-from fhir_server.store.unit import GUARDS, Units
+from fhir_server.store.unit import GUARDS, Unit, Units
+from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,18 @@ class Store:
     idempotency: Idempotency
     epoch: Epoch
     swept: dict[str, int] = field(default_factory=dict)
+
+    def within(self, unit: Unit) -> Store:
+        """The same store inside an open unit of work."""
+        connection = self.connection
+        return replace(
+            self,
+            resources=unit.resources,
+            calendar=CalendarWithin(connection, unit),
+            units=UnitsWithin(connection, unit),
+            epoch=EpochWithin(connection),
+            swept={},
+        )
 
     async def prepare(self) -> None:
         """Create collections and indexes where they are missing.

@@ -75,23 +75,24 @@ def document(resource: Stored, index: Mapping[str, Any]) -> Document:
 
 
 class Resources:
-    """The resource collections, with or without a transaction's session."""
+    """The resource collections; with ``session`` all of it happens in that session's transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, session: Any = None) -> None:
         self._connection = connection
         self._history = connection.collection(HISTORY)
+        self._session = session
 
-    async def get(self, type_: str, id_: str, session: Any = None) -> Stored | None:
+    async def get(self, type_: str, id_: str) -> Stored | None:
         """The current version, a tombstone included; None if it never existed."""
-        found = await self._connection.collection(type_).find_one({"_id": id_}, {"idx": 0}, session=session)
+        found = await self._connection.collection(type_).find_one({"_id": id_}, {"idx": 0}, session=self._session)
         return stored(type_, found) if found else None
 
-    async def get_many(self, type_: str, ids: Sequence[str], session: Any = None) -> list[Stored]:
+    async def get_many(self, type_: str, ids: Sequence[str]) -> list[Stored]:
         """Current versions that exist and are not deleted, in no order."""
         if not ids:
             return []
         cursor = self._connection.collection(type_).find(
-            {"_id": {"$in": list(ids)}, "deleted": False}, {"idx": 0}, session=session
+            {"_id": {"$in": list(ids)}, "deleted": False}, {"idx": 0}, session=self._session
         )
         return [stored(type_, found) for found in await cursor.to_list(None)]
 
@@ -103,17 +104,18 @@ class Resources:
         sort: Sequence[tuple[str, int]] | None = None,
         limit: int = 0,
         fields: Mapping[str, int] | None = None,
-        session: Any = None,
     ) -> list[Document]:
         """Raw documents that are not deleted, for search; ``limit`` 0 = all."""
         cursor = self._connection.collection(type_).find(
-            {**where, "deleted": False}, fields, sort=sort, limit=limit, session=session, batch_size=BATCH
+            {**where, "deleted": False}, fields, sort=sort, limit=limit, session=self._session, batch_size=BATCH
         )
         found: list[Document] = await cursor.to_list(None)
         return found
 
     async def count(self, type_: str, where: Mapping[str, Any]) -> int:
-        counted: int = await self._connection.collection(type_).count_documents({**where, "deleted": False})
+        counted: int = await self._connection.collection(type_).count_documents(
+            {**where, "deleted": False}, session=self._session
+        )
         return counted
 
     def every(
@@ -137,25 +139,30 @@ class Resources:
         )
         return bool(result.matched_count)
 
-    async def insert(self, resource: Stored, index: Mapping[str, Any], session: Any = None) -> bool:
-        """Write a first version; False if the id exists already."""
+    async def insert(self, resource: Stored, index: Mapping[str, Any]) -> bool:
+        """Write a first version; False if the id exists already.
+
+        :raises DuplicateKeyError: another unique key is taken; in a transaction, which is over then, also the id.
+        """
         try:
-            await self._connection.collection(resource.type).insert_one(document(resource, index), session=session)
+            await self._connection.collection(resource.type).insert_one(
+                document(resource, index), session=self._session
+            )
         except DuplicateKeyError as taken:
-            if "_id" in (taken.details or {}).get("keyPattern", {"_id": 1}):
+            if self._session is None and "_id" in (taken.details or {}).get("keyPattern", {"_id": 1}):
                 return False
             raise
         return True
 
-    async def replace(self, before: Stored, after: Stored, index: Mapping[str, Any], session: Any = None) -> bool:
+    async def replace(self, before: Stored, after: Stored, index: Mapping[str, Any]) -> bool:
         """Put the next version in place of ``before``; False if somebody was faster."""
-        await self._keep(before, session)
+        await self._keep(before)
         result = await self._connection.collection(after.type).replace_one(
-            {"_id": before.id, "v": before.version}, document(after, index), session=session
+            {"_id": before.id, "v": before.version}, document(after, index), session=self._session
         )
         return bool(result.matched_count)
 
-    async def _keep(self, before: Stored, session: Any) -> None:
+    async def _keep(self, before: Stored) -> None:
         id_ = history_id(before.type, before.id, before.version)
         kept = {
             "_id": id_,
@@ -164,7 +171,7 @@ class Resources:
             "body": before.body,
             "method": before.extra.get("method", "PUT"),
         }
-        await self._history.replace_one({"_id": id_}, kept, upsert=True, session=session)
+        await self._history.replace_one({"_id": id_}, kept, upsert=True, session=self._session)
 
     async def version(self, type_: str, id_: str, version: int) -> Stored | None:
         """One version, current or old, deletion markers included."""
@@ -173,7 +180,7 @@ class Resources:
             return None
         if current.version == version:
             return current
-        found = await self._history.find_one({"_id": history_id(type_, id_, version)})
+        found = await self._history.find_one({"_id": history_id(type_, id_, version)}, session=self._session)
         return _old(type_, id_, found) if found else None
 
     async def history(self, type_: str, id_: str, *, below: int = 0, since: int = 0, limit: int = 0) -> list[Stored]:
@@ -187,6 +194,7 @@ class Resources:
             {"_id": {"$gte": history_id(type_, id_, 0), "$lt": history_id(type_, id_, top)}, "at": {"$gte": since}},
             sort=[("_id", -1)],
             limit=limit,
+            session=self._session,
         )
         versions += [_old(type_, id_, found) for found in await cursor.to_list(None)]
         return versions[:limit] if limit else versions

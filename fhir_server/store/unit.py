@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from fhir_server.errors import Category, Problem, problem
@@ -53,23 +54,22 @@ class Unit:
         self._connection = connection
         self.session = session
         self.attempt = attempt
-        self._resources = Resources(connection)
-        self._calendar = CalendarDays(connection)
+        self.resources = Resources(connection, session)
+        self.calendar = CalendarDays(connection)
         self._days: Days | None = None
 
     async def get(self, type_: str, id_: str) -> Stored | None:
-        return await self._resources.get(type_, id_, self.session)
+        return await self.resources.get(type_, id_)
 
     async def get_many(self, type_: str, ids: list[str]) -> list[Stored]:
-        return await self._resources.get_many(type_, ids, self.session)
+        return await self.resources.get_many(type_, ids)
 
     async def find(self, type_: str, where: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
-        return await self._resources.find(type_, where, session=self.session, **options)
+        return await self.resources.find(type_, where, **options)
 
     async def insert(self, resource: Stored, index: Mapping[str, Any]) -> None:
-        """:raises Overtaken: the id was taken meanwhile."""
-        if not await self._resources.insert(resource, index, self.session):
-            raise Overtaken
+        """:raises DuplicateKeyError: the id was taken meanwhile."""
+        await self.resources.insert(resource, index)
 
     async def write(self, before: Stored | None, after: Stored, index: Mapping[str, Any]) -> None:
         """A first version, or the next one in place of ``before``.
@@ -83,17 +83,33 @@ class Unit:
 
     async def replace(self, before: Stored, after: Stored, index: Mapping[str, Any]) -> None:
         """:raises Overtaken: ``before`` is no longer current."""
-        if not await self._resources.replace(before, after, index, self.session):
+        if not await self.resources.replace(before, after, index):
             raise Overtaken
 
     async def days(self, wanted: Iterable[tuple[str, int]]) -> Days:
-        """Read calendar days for a decision; they are written when the unit commits."""
-        self._days = await self._calendar.read(wanted, self.session)
+        """Read calendar days for a decision; they are written when the unit commits.
+
+        A second decision in the same unit sees what the first one entered.
+        """
+        if self._days is None:
+            self._days = await self.calendar.read(wanted, self.session)
+        else:
+            await self.widen(self._days, wanted)
         return self._days
 
     async def widen(self, days: Days, wanted: Iterable[tuple[str, int]]) -> None:
         """Read more days into those of this unit."""
-        await self._calendar.widen(days, wanted, self.session)
+        await self.calendar.widen(days, wanted, self.session)
+
+    @asynccontextmanager
+    async def attempt_days(self) -> AsyncIterator[None]:
+        """Around one decision of several: one that is refused leaves no trace in the days."""
+        before = self._days.copy() if self._days else None
+        try:
+            yield
+        except BaseException:
+            self._days = before
+            raise
 
     async def guard(self, key: str) -> None:
         """Let only one of the units that name this key commit at a time (a conditional create)."""
@@ -112,7 +128,7 @@ class Unit:
         """Write the calendar days that changed."""
         if self._days is not None:
             self._days.forget_expired(now)
-            await self._calendar.write(self._days, self.session)
+            await self.calendar.write(self._days, self.session)
 
 
 class Units:

@@ -12,6 +12,7 @@ from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.operations import table
+from fhir_server.rest.unbuilt import unbuilt
 from fhir_server.search.definitions import Definitions
 from fhir_server.services.world import World
 
@@ -32,16 +33,6 @@ async def capabilities(context: Context) -> Answer:
     if f'"{tag}"' in known:
         return Answer(304, b"", {"ETag": f'W/"{tag}"'})
     return Answer(200, body, {"ETag": f'W/"{tag}"'})
-
-
-async def redirect(context: Context) -> Answer:
-    """From the bare base to the CapabilityStatement; a search over all types is not offered.
-
-    :raises Problem: 400 when it is asked like a search.
-    """
-    if context.query:
-        raise problem(Category.NOT_SUPPORTED, "a search names its resource type", context.query[0][0][:64])
-    return Answer(302, b"", {"Location": f"{context.base}/metadata"})
 
 
 def _written(world: World, base: str) -> tuple[bytes, str]:
@@ -70,13 +61,11 @@ def _remembered(held: _Held, base: str) -> tuple[bytes, str]:
 def describe(world: World, base: str) -> ServerDescription:
     """What this server offers, from the tables that serve it."""
     definitions = world.definitions
-    operations = [world.artifacts.operation_definitions[one.definition] for one in table.OPERATIONS.values()]
     return ServerDescription(
         base_url=base,
         date=DATE,
         version=VERSION,
         types=[_type(world, definitions, type_) for type_ in RESOURCE_TYPES],
-        operations=operations,
         patch_formats=("application/json-patch+json", "application/merge-patch+json"),
         security="None yet: the server listens on loopback addresses only.",
     )
@@ -96,9 +85,18 @@ def _type(world: World, definitions: Definitions, type_: str) -> TypeDescription
             if one.type == "reference" and type_ in one.targets
         ],
         profiles=world.artifacts.profiles_of(type_),
+        operations=[
+            (name, definition_url(world, one)) for name, one in table.offered(type_) if one.handler is not unbuilt
+        ],
         read_history=True,
         update_create=True,
         conditional_create=True,
         conditional_read="full-support",
         reference_policy=("literal", "logical", "local"),
     )
+
+
+def definition_url(world: World, one: table.Operation) -> str:
+    """The canonical URL of an operation's OperationDefinition."""
+    ours = world.artifacts.operation_definitions.get(one.definition)
+    return str(ours["url"]) if ours else one.definition

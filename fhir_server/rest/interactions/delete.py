@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
+from fhir_server.rest.unbuilt import unbuilt
 from fhir_server.services import resources
 
 
@@ -13,3 +14,6 @@ async def delete(context: Context) -> Answer:
         context.world, context.caller, context.segments[0], context.segments[1], context.condition
     )
     return Answer(204, b"", {"ETag": f'W/"{marker.version}"'} if marker else {})
+
+
+conditional = unbuilt

@@ -9,6 +9,7 @@ from fhir_server.fhir.bundle import HistoryEntry, Response, history_bytes
 from fhir_server.fhir.temporal import instant_ms
 from fhir_server.rest.answer import Answer, location
 from fhir_server.rest.context import Context
+from fhir_server.rest.unbuilt import unbuilt
 from fhir_server.services import resources
 from fhir_server.services.versions import instant
 from fhir_server.store.resources import Stored
@@ -69,3 +70,7 @@ def _since(text: str) -> int:
         return instant_ms(text.replace(" ", "+"))
     except ValueError:
         raise problem(Category.INVALID, "_since is not an instant", "_since") from None
+
+
+history_type = unbuilt
+history_system = unbuilt

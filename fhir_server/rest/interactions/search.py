@@ -10,6 +10,7 @@ from fhir_server.fhir.json import dump
 from fhir_server.fhir.outcome import informational
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
+from fhir_server.rest.unbuilt import unbuilt
 from fhir_server.search.parser import Parsed, parse
 from fhir_server.services import search as use_case
 from fhir_server.services.search import Page
@@ -54,3 +55,7 @@ def _bundle(context: Context, parsed: Parsed, page: Page) -> bytes:
 
 def _url(url: str, pairs: list[tuple[str, str]]) -> str:
     return f"{url}?{urlencode(pairs)}" if pairs else url
+
+
+search_system = unbuilt
+search_compartment = unbuilt

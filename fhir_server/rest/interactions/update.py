@@ -6,6 +6,7 @@ from fhir_server.errors import Category, problem
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.interactions.create import check_type
+from fhir_server.rest.unbuilt import unbuilt
 from fhir_server.rest.written import written
 from fhir_server.services import resources
 
@@ -19,3 +20,6 @@ async def update(context: Context) -> Answer:
         raise problem(Category.INVALID, "the body's id is not the id of the URL", f"{type_}.id")
     result = await resources.update(context.world, context.caller, resource, id_, context.condition)
     return written(context, result.stored, 201 if result.created else 200)
+
+
+conditional = unbuilt

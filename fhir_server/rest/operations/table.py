@@ -1,18 +1,42 @@
-"""The operations of this server: which handler answers which OperationDefinition of ``profiles/``."""
+"""The operations of this server: which handler answers which OperationDefinition."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from fhir_server.fhir.types import HELD
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
-from fhir_server.rest.operations import book, cancel, extend_hold, find, hold, release, reschedule
+from fhir_server.rest.operations import (
+    book,
+    cancel,
+    everything,
+    expand,
+    extend_hold,
+    find,
+    hold,
+    lookup,
+    match,
+    meta,
+    release,
+    reschedule,
+    translate,
+    validate,
+    validate_code,
+)
+
+HL7 = "http://hl7.org/fhir/OperationDefinition/"
+ANY = "Resource"
+"""An operation of every held type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``type`` and ``instance`` levels; ``safe`` operations change nothing and may be asked with GET."""
+    """``type`` and ``instance`` levels; ``safe`` operations change nothing and may be asked with GET.
+
+    ``definition`` is the id of an OperationDefinition of ``profiles/``, or the canonical URL of one of HL7's.
+    """
 
     definition: str
     handler: Callable[[Context], Awaitable[Answer]]
@@ -29,4 +53,33 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("Appointment", "book"): Operation("Appointment-book", book.handle, type=True, instance=True),
     ("Appointment", "cancel"): Operation("Appointment-cancel", cancel.handle, type=False, instance=True),
     ("Appointment", "reschedule"): Operation("Appointment-reschedule", reschedule.handle, type=False, instance=True),
+    (ANY, "validate"): Operation(f"{HL7}Resource-validate", validate.handle, type=True, instance=True, safe=True),
+    (ANY, "meta"): Operation(f"{HL7}Resource-meta", meta.meta, type=False, instance=True, safe=True),
+    (ANY, "meta-add"): Operation(f"{HL7}Resource-meta-add", meta.add, type=False, instance=True),
+    (ANY, "meta-delete"): Operation(f"{HL7}Resource-meta-delete", meta.delete, type=False, instance=True),
+    ("Patient", "everything"): Operation(
+        f"{HL7}Patient-everything", everything.handle, type=False, instance=True, safe=True
+    ),
+    ("Patient", "match"): Operation(f"{HL7}Patient-match", match.handle, type=True, instance=False),
+    ("CodeSystem", "lookup"): Operation(f"{HL7}CodeSystem-lookup", lookup.handle, type=True, instance=False, safe=True),
+    ("CodeSystem", "validate-code"): Operation(
+        f"{HL7}CodeSystem-validate-code", validate_code.handle, type=True, instance=True, safe=True
+    ),
+    ("ValueSet", "expand"): Operation(f"{HL7}ValueSet-expand", expand.handle, type=True, instance=True, safe=True),
+    ("ValueSet", "validate-code"): Operation(
+        f"{HL7}ValueSet-validate-code", validate_code.handle, type=True, instance=True, safe=True
+    ),
+    ("ConceptMap", "translate"): Operation(
+        f"{HL7}ConceptMap-translate", translate.handle, type=True, instance=True, safe=True
+    ),
 }
+
+
+def operation(type_: str, name: str) -> Operation | None:
+    """The operation of this name on a type."""
+    return OPERATIONS.get((type_, name)) or (OPERATIONS.get((ANY, name)) if type_ in HELD else None)
+
+
+def offered(type_: str) -> list[tuple[str, Operation]]:
+    """Name and operation of everything offered on a type."""
+    return [(name, one) for (kind, name), one in OPERATIONS.items() if kind == type_ or (kind == ANY and type_ in HELD)]

@@ -13,6 +13,7 @@ APPOINTMENT = TypeDescription(
     [SearchParam("status", "token", "http://hl7.org/fhir/SearchParameter/Appointment-status", "by status")],
     includes=["Appointment:patient"],
     profiles=ARTIFACTS.profiles_of("Appointment"),
+    operations=[(one["code"], one["url"]) for one in ARTIFACTS.operation_definitions.values()],
     read_history=True,
     update_create=True,
 )
@@ -25,7 +26,6 @@ def _statement(**more):
             "2026-11-22T00:00:00Z",
             "0.1.0",
             [TypeDescription("Slot", ["read"]), APPOINTMENT],
-            tuple(ARTIFACTS.operation_definitions.values()),
             **more,
         )
     )

@@ -1,0 +1,7 @@
+"""``Patient/$match``, https://hl7.org/fhir/R4/patient-operation-match.html."""
+
+from __future__ import annotations
+
+from fhir_server.rest.unbuilt import unbuilt
+
+handle = unbuilt

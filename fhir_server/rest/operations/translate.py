@@ -1,0 +1,7 @@
+"""``ConceptMap/$translate``, https://hl7.org/fhir/R4/conceptmap-operation-translate.html."""
+
+from __future__ import annotations
+
+from fhir_server.rest.unbuilt import unbuilt
+
+handle = unbuilt
