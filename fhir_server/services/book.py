@@ -21,7 +21,7 @@ from fhir_server.services.versions import instant, new_id, version_of
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, patient_required, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.settings import CANONICAL
-from fhir_server.store.resources import Stored
+from fhir_server.store.resources import Resources, Stored, stored
 from fhir_server.store.unit import Unit
 
 CONFIRMATION_SYSTEM = f"{CANONICAL}identifier/confirmation-number"
@@ -92,7 +92,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
         sent = _with_replaces(sent, others)
 
     async def work(unit: Unit) -> Stored:
-        if placer and (known := await _by_placer(world, placer, print_)):
+        if placer and (known := await _by_placer(unit.resources, placer, print_)):
             raise _Placed(known)
         if booking.already and (known := await booking.already(unit)):
             raise _Placed(known)
@@ -141,7 +141,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     except _Placed as placed:
         return placed.known
     except Refused as refused:
-        if placer and (known := await _by_placer(world, placer, print_)):
+        if placer and (known := await _by_placer(world.store.resources, placer, print_)):
             return known
         if refused.taken and not booking.own and (own := await own_slots(world, caller, wish)):
             return await book_now(world, caller, replace(booking, own=own), keyed)
@@ -287,12 +287,12 @@ def fingerprint(sent: Mapping[str, Any]) -> str:
     return hashlib.sha256(dump(dict(sent))).hexdigest()
 
 
-async def _by_placer(world: World, placer: str, print_: str) -> Stored | None:
-    found = await world.store.resources.find("Appointment", {"placer": placer}, limit=1, fields={"_id": 1})
+async def _by_placer(resources: Resources, placer: str, print_: str) -> Stored | None:
+    found = await resources.find("Appointment", {"placer": placer}, limit=1, fields={"idx": 0})
     if not found:
         return None
-    known = await world.store.resources.get("Appointment", found[0]["_id"])
-    if known and known.extra.get("placed") != print_:
+    known = stored("Appointment", found[0])
+    if known.extra.get("placed") != print_:
         text = "the placer's identifier was used for another booking"
         raise problem(Category.DUPLICATE, text, "Appointment.identifier", "idempotency-mismatch")
     return known

@@ -17,7 +17,7 @@ from fhir_server.services.search import Chains
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
 from fhir_server.services.world import Caller, World
-from fhir_server.store.resources import Stored
+from fhir_server.store.resources import Stored, stored
 from fhir_server.store.search import resolve_clauses, to_filter
 from fhir_server.store.unit import Unit, pause, unavailable
 
@@ -114,17 +114,17 @@ async def _insert(
     if type_ == "Slot":
         return await slots.create(world, caller, resource, id_, keyed, method)
     at = world.clock()
-    stored, index = version_of(world, resource, id_=id_, version=1, at=at, method=method)
+    first, index = version_of(world, resource, id_=id_, version=1, at=at, method=method)
     async with world.store.epoch.moving(type_):
         if keyed is None:
-            if not await world.store.resources.insert(stored, index):
+            if not await world.store.resources.insert(first, index):
                 raise problem(Category.PRECONDITION, f"{type_}/{id_} exists already", type_, "version-conflict")
-            return stored
+            return first
 
         async def work(unit: Unit) -> Stored:
-            await unit.insert(stored, index)
-            await keyed.remember(world, unit, stored, 201)
-            return stored
+            await unit.insert(first, index)
+            await keyed.remember(world, unit, first, 201)
+            return first
 
         async def run() -> Stored:
             return await world.store.units.run(work, now=world.now())
@@ -147,7 +147,8 @@ async def _create_if_none(
         found = await find(type_, where, limit=2, fields={"idx": 0})
         if len(found) > 1:
             raise problem(Category.PRECONDITION, "the criteria match several resources", type_, "multiple-matches")
-        return await world.store.resources.get(type_, found[0]["_id"]) if found else None
+        # As it was found: a read outside the transaction may not see yet what the transaction sees.
+        return stored(type_, found[0]) if found else None
 
     async def already(unit: Unit) -> Stored | None:
         await unit.guard(f"criteria|{digest}")
@@ -162,15 +163,15 @@ async def _create_if_none(
         engine = appointments.create if type_ == "Appointment" else slots.create
         written = await engine(world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
-    stored, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST")
+    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST")
 
     async def work(unit: Unit) -> Stored:
         if found := await already(unit):
             return found
-        await unit.insert(stored, index)
+        await unit.insert(first, index)
         if keyed:
-            await keyed.remember(world, unit, stored, 201)
-        return stored
+            await keyed.remember(world, unit, first, 201)
+        return first
 
     async def run() -> Stored:
         return await world.store.units.run(work, now=world.now(), turns=[f"criteria|{digest}"])
@@ -280,11 +281,11 @@ async def _write(
     if type_ == "Slot":
         return await slots.change(world, caller, before, shown, after, id_)
     version = before.version + 1 if before else 1
-    stored, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT")
+    first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT")
     async with world.store.epoch.moving(type_):
         if before is None:
-            return stored if await world.store.resources.insert(stored, index) else None
-        return stored if await world.store.resources.replace(before, stored, index) else None
+            return first if await world.store.resources.insert(first, index) else None
+        return first if await world.store.resources.replace(before, first, index) else None
 
 
 async def delete(
