@@ -18,7 +18,7 @@ SORT_KEYS = 5
 """The most keys that one ``_sort`` may have."""
 
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
-_ELEMENT = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
+_ELEMENT = re.compile(r"[A-Za-z_][\w.]{0,127}(\[x\])?", re.ASCII)
 
 
 class UnknownError(Exception):
@@ -53,45 +53,54 @@ def elements(text: str) -> tuple[str, ...]:
 
 
 def sort(text: str, kind: str, definitions: Definitions) -> tuple[SortKey, ...]:
-    """Sort keys; raises ``UnknownError`` for an unknown one.
-
-    At most one key may have several values a resource: MongoDB does not sort by two lists.
-    """
+    """Sort keys; raises ``UnknownError`` for an unknown one."""
     keys: list[SortKey] = []
     for part in filter(None, text.split(",")):
-        definition = definitions.of(kind).get(part.removeprefix("-"))
+        # The name of a parameter may itself begin with a hyphen.
+        definition = definitions.of(kind).get(part) or definitions.of(kind).get(part.removeprefix("-"))
         if definition is None:
             raise UnknownError
-        if definition.type == "special":
-            raise unsupported("_sort", "sorting by distance is not supported")
-        keys.append(SortKey(definition, part.startswith("-")))
-    if len(keys) > SORT_KEYS or sum(not key.definition.scalar for key in keys) > 1:
-        raise unsupported("_sort", "at most 5 keys, and one of them with several values, are supported")
+        if not definition.sortable:
+            raise unsupported("_sort", "sorting by a distance or by a composite parameter is not supported")
+        keys.append(SortKey(definition, part != definition.code))
+    if len(keys) > SORT_KEYS:
+        raise unsupported("_sort", f"at most {SORT_KEYS} keys are supported")
     return tuple(keys)
 
 
-def include(name: str, text: str, kind: str, definitions: Definitions) -> Include:
+def includes(name: str, text: str, kind: str, definitions: Definitions) -> tuple[Include, ...]:
     """``_include=Slot:schedule``, ``Schedule:actor:Practitioner``, ``Slot:*`` or ``*``, with or without ``:iterate``.
 
-    A source that is not the searched type can only be reached through another include: it counts as iterated.
-    Raises ``UnknownError`` for a type or parameter that is not held.
+    A source that is not the searched type can only be reached through another include: it counts as iterated. ``*``
+    is one Include a type: of ``_include`` the searched one, with ``:iterate`` all; of ``_revinclude`` those that can
+    refer to it. Raises ``UnknownError`` for a type or parameter that is not held.
     """
     key, _, modifier = name.partition(":")
     if modifier not in ("", "iterate"):
         raise unsupported(name, "only the modifier :iterate is supported")
-    source, code, target = _parts(key, kind if text == "*" and key == "_include" else "", text)
+    iterate = bool(modifier)
+    if text == "*":
+        sources: tuple[str, ...] = (kind,)
+        if key == "_revinclude":
+            sources = tuple(one for one in definitions.types if iterate or _refers(one, kind, definitions))
+        elif iterate:
+            sources = definitions.types
+        return tuple(Include(one, None, None, iterate=iterate) for one in sources)
+    source, code, target = _parts(name, text)
     if source not in definitions.types:
         raise UnknownError
     definition = None if code == "*" else _reference(source, code, definitions)
     if target is not None and definition is not None and target not in definition.targets:
         raise invalid(name, "the parameter does not refer to this type")
     reached = source != kind if key == "_include" else definition is not None and kind not in definition.targets
-    return Include(source, definition, target, iterate=bool(modifier) or reached)
+    return (Include(source, definition, target, iterate=iterate or reached),)
 
 
-def _parts(name: str, wildcard: str, text: str) -> tuple[str, str, str | None]:
-    if wildcard:
-        return wildcard, "*", None
+def _refers(source: str, kind: str, definitions: Definitions) -> bool:
+    return any(kind in definition.targets for definition in definitions.of(source).values())
+
+
+def _parts(name: str, text: str) -> tuple[str, str, str | None]:
     source, *rest = text.split(":")
     if not source or len(rest) not in (1, 2) or not all(rest):
         raise invalid(name, "Type:parameter or Type:parameter:TargetType is needed")

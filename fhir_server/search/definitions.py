@@ -7,26 +7,32 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fhir_server.search.elements import CODED, INSTANTS, PARTED, REPEATING
+from fhir_server.fhir.types import HELD
+from fhir_server.search.elements import CODED, DATES, IDENTIFIERS, INSTANTS, PARTED, PLAIN, REPEATING
 from fhir_server.search.path import Path, Select, compile_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path as Directory
 
-TYPES = frozenset({"token", "reference", "string", "date", "quantity", "uri", "special"})
+TYPES = frozenset({"token", "reference", "string", "date", "number", "quantity", "uri", "composite", "special"})
 """Parameter types that this server evaluates; ``special`` is ``near`` alone."""
 
 _FIELDS = {"_id": "_id", "_lastUpdated": "at"}
 
+_SECOND_MS, _YEAR_MS = 1000, 367 * 86_400_000
+_MODIFIERS = {"string": ("exact", "contains"), "reference": ("identifier",), "uri": ("above", "below")}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Definition:
-    """One search parameter of one resource type.
+    """One search parameter of one resource type, or one component of a composite one.
 
     ``single``: a resource has one value at most, stored as a scalar (a reference with an identifier is a list all the
-    same). ``coded``: the element is a code, boolean or id. ``instant``: a value lasts a second at most. ``field`` is
-    the path in a stored document, ``select`` gives the elements of a resource.
+    same). ``coded``: the element is a code, boolean or id. ``longest``: how long a date lasts at most in milliseconds,
+    0 for any time. ``modifiers``: those that apply, besides the target types of a reference. ``cover``: the field of a
+    parameter that has all values of this one. ``field`` is the path in a stored document, of a component the path in
+    an element. ``select`` gives the elements of a resource.
     """
 
     base: str
@@ -38,9 +44,12 @@ class Definition:
     text: str
     single: bool
     coded: bool
-    instant: bool
+    longest: int
+    modifiers: frozenset[str]
     field: str
     select: Select = dataclasses.field(compare=False, repr=False)
+    cover: str = ""
+    components: tuple[Definition, ...] = ()
 
     @property
     def indexed(self) -> bool:
@@ -51,6 +60,10 @@ class Definition:
     def scalar(self) -> bool:
         """Whether its stored value is never a list."""
         return self.single and self.type != "reference"
+
+    @property
+    def sortable(self) -> bool:
+        return self.type not in {"special", "composite"}
 
 
 class Definitions:
@@ -69,28 +82,40 @@ class Definitions:
         return self._by_type[kind]
 
 
-def load(directory: Directory) -> Definitions:
-    """Read ``<Type>.json`` and ``Resource.json``, Bundles of SearchParameters.
+def load(directory: Directory, types: Collection[str] = HELD) -> Definitions:
+    """Read ``<Type>.json`` of the given types and ``Resource.json``, Bundles of SearchParameters.
 
     Raises ``ValueError`` naming the parameter whose type or expression cannot be evaluated.
     """
     bundles = {file.stem: json.loads(file.read_bytes()) for file in sorted(directory.glob("*.json"))}
     common = bundles.pop("Resource")
-    return Definitions({kind: _codes(kind, (common, bundle)) for kind, bundle in bundles.items()})
+    return Definitions({kind: _codes(kind, (common, bundle)) for kind, bundle in bundles.items() if kind in types})
 
 
 def _codes(kind: str, bundles: tuple[dict[str, Any], ...]) -> dict[str, Definition]:
     parameters = [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
-    return {parameter["code"]: _definition(kind, parameter) for parameter in parameters}
+    types = {parameter["url"]: parameter["type"] for parameter in parameters}
+    found = {parameter["code"]: _definition(kind, parameter, types) for parameter in parameters}
+    return {code: dataclasses.replace(one, cover=_cover(one, found)) for code, one in found.items()}
 
 
-def _definition(kind: str, parameter: dict[str, Any]) -> Definition:
+def _cover(definition: Definition, known: Mapping[str, Definition]) -> str:
+    """``Appointment.participant.actor`` covers that ``.where(resolve() is Patient)``; of equals the first the rest."""
+    if definition.type != "reference":
+        return ""
+    whole = definition.expression.partition(".where(resolve()")[0]
+    first = next((one for one in known.values() if one.expression == whole), definition)
+    return "" if first == definition else first.field
+
+
+def _definition(kind: str, parameter: dict[str, Any], types: Mapping[str, str]) -> Definition:
     code, style, (base,) = parameter["code"], parameter["type"], parameter["base"]
-    if base not in (kind, "Resource") or style not in TYPES:
+    parts = parameter.get("component", ())
+    if base not in (kind, "Resource") or style not in TYPES or (style == "composite") != (len(parts) > 1):
         msg = f"SearchParameter {parameter['url']}: base {base} or type {style} cannot be evaluated for {kind}"
         raise ValueError(msg)
     path = compile_path(parameter["expression"], base)
-    coded = style == "token" and CODED.issuperset(path.elements)
+    coded = _coded(style, path)
     return Definition(
         base=kind,
         code=code,
@@ -99,12 +124,64 @@ def _definition(kind: str, parameter: dict[str, Any]) -> Definition:
         targets=tuple(parameter.get("target", ())),
         url=parameter["url"],
         text=parameter["description"],
-        single=_single(path) and (coded or style != "token"),
+        single=_single(path) and (coded or style not in {"token", "composite"}),
         coded=coded,
-        instant=INSTANTS.issuperset(path.elements),
+        longest=_longest(path),
+        modifiers=_modifiers(style, path),
         field=_FIELDS.get(code, f"idx.{code}"),
         select=path.select,
+        components=tuple(
+            _component(kind, number, component, path.elements[0], types) for number, component in enumerate(parts, 1)
+        ),
     )
+
+
+def _component(kind: str, number: int, component: dict[str, str], element: str, types: Mapping[str, str]) -> Definition:
+    style = types.get(component["definition"], "")
+    if style not in TYPES - {"composite", "special"}:
+        msg = f"component {component['definition']} of a composite SearchParameter of {kind} cannot be evaluated"
+        raise ValueError(msg)
+    whole = " | ".join(f"it.{branch.strip()}" for branch in component["expression"].split("|"))
+    path = compile_path(whole, "it", element)
+    name = f"c{number}"
+    return Definition(
+        base=kind,
+        code=name,
+        type=style,
+        expression=component["expression"],
+        targets=(),
+        url=component["definition"],
+        text="",
+        single=False,
+        coded=_coded(style, path),
+        longest=_longest(path),
+        modifiers=frozenset(),
+        field=name,
+        select=path.select,
+    )
+
+
+def _coded(style: str, path: Path) -> bool:
+    return style == "token" and CODED.issuperset(path.elements)
+
+
+def _longest(path: Path) -> int:
+    if INSTANTS.issuperset(path.elements):
+        return _SECOND_MS
+    return _YEAR_MS if (INSTANTS | DATES).issuperset(path.elements) else 0
+
+
+def _modifiers(style: str, path: Path) -> frozenset[str]:
+    """The modifiers of https://hl7.org/fhir/R4/search.html#modifiers that apply."""
+    if style != "token":
+        return frozenset({"missing", *_MODIFIERS.get(style, ())})
+    found = {"missing", "not"}
+    if not PLAIN.isdisjoint(path.elements):
+        return frozenset(found)
+    if IDENTIFIERS.issuperset(path.elements):
+        return frozenset(found | {"text", "of-type"})
+    found |= {"in", "not-in", "above", "below"}
+    return frozenset(found if CODED.issuperset(path.elements) else found | {"text"})
 
 
 def _single(path: Path) -> bool:

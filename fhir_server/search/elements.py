@@ -1,4 +1,4 @@
-"""What search needs to know about R4 elements: which repeat and which are codes, instants or choices.
+"""What search needs to know about R4 elements: which repeat, which are choices, and which are of some datatypes.
 
 Taken from the R4 StructureDefinitions; only elements that a search expression of the held types reaches are listed.
 """
@@ -14,8 +14,8 @@ def _paths(table: str) -> frozenset[str]:
 
 REPEATING = _paths("""
 Resource: meta.profile meta.security meta.tag
-Appointment: basedOn identifier participant reasonCode reasonReference serviceCategory serviceType slot specialty
-Appointment: supportingInformation
+Appointment: basedOn identifier participant reasonCode reasonReference requestedPeriod serviceCategory serviceType
+Appointment: slot specialty supportingInformation
 AppointmentResponse: identifier
 Consent: category identifier organization performer provision.action provision.actor provision.data provision.purpose
 Consent: provision.securityLabel
@@ -24,7 +24,7 @@ Device: deviceName identifier type.coding udiCarrier
 Encounter: account appointment basedOn diagnosis episodeOfCare hospitalization.specialArrangement identifier location
 Encounter: participant participant.type reasonCode reasonReference type
 Flag: identifier
-Group: identifier member
+Group: characteristic identifier member
 HealthcareService: category characteristic coverageArea endpoint identifier location program specialty type
 Location: alias endpoint identifier type
 Organization: address alias endpoint identifier type
@@ -35,6 +35,15 @@ RelatedPerson: address identifier name relationship telecom
 Schedule: actor identifier serviceCategory serviceType specialty
 ServiceRequest: basedOn bodySite category identifier instantiatesCanonical instantiatesUri performer replaces specimen
 Slot: identifier serviceCategory serviceType specialty
+CapabilityStatement: format implementationGuide jurisdiction rest rest.resource rest.resource.supportedProfile
+CapabilityStatement: rest.security.service
+CodeSystem: concept concept.designation identifier jurisdiction
+ConceptMap: group group.element group.element.target group.element.target.dependsOn group.element.target.product
+ConceptMap: jurisdiction
+OperationDefinition: jurisdiction
+SearchParameter: base component jurisdiction target
+StructureDefinition: context differential.element identifier jurisdiction keyword snapshot.element
+ValueSet: compose.include compose.include.concept expansion.contains identifier jurisdiction
 """)
 """Elements with a maximum above one."""
 
@@ -46,29 +55,95 @@ Consent: status
 Coverage: status
 Device: status
 Encounter: status
-Group: actual type
+Group: actual characteristic.exclude type
 HealthcareService: active
 Location: address.use status
 Organization: active address.use
-Patient: active address.use gender
+Patient: active address.use deceased gender multipleBirth
 Practitioner: active address.use gender
 PractitionerRole: active
 RelatedPerson: active address.use gender
 Schedule: active
 ServiceRequest: intent priority status
 Slot: status
+CapabilityStatement: fhirVersion format rest.mode rest.resource.type status
+CodeSystem: concept.code concept.designation.language content status
+ConceptMap: group.element.code group.element.target.code status
+OperationDefinition: code instance kind status system type
+SearchParameter: base code status target type
+StructureDefinition: abstract context.type derivation experimental kind status
+ValueSet: compose.include.concept.code expansion.contains.code status
 """)
 """Elements of type code, boolean or id: the system is implied, one value gives one index string."""
 
+PLAIN = _paths("""
+Resource: id
+Group: actual characteristic.exclude
+HealthcareService: active
+Organization: active
+Patient: active deceased multipleBirth telecom
+Practitioner: active telecom
+PractitionerRole: active telecom
+RelatedPerson: active telecom
+Schedule: active
+CapabilityStatement: version
+CodeSystem: version
+ConceptMap: version
+OperationDefinition: instance system type version
+SearchParameter: version
+StructureDefinition: abstract differential.element.base.path differential.element.path experimental
+StructureDefinition: snapshot.element.base.path snapshot.element.path version
+ValueSet: version
+""")
+"""Token elements with no terminology behind them: booleans, ids, strings and contact points."""
+
+IDENTIFIERS = _paths("""
+Appointment: identifier
+AppointmentResponse: identifier
+Consent: identifier
+Coverage: identifier
+Device: identifier
+Encounter: identifier
+Flag: identifier
+Group: identifier
+HealthcareService: identifier
+Location: identifier
+Organization: identifier
+Patient: identifier
+Practitioner: identifier
+PractitionerRole: identifier
+RelatedPerson: identifier
+Schedule: identifier
+ServiceRequest: identifier requisition
+Slot: identifier
+CodeSystem: identifier
+ConceptMap: identifier
+StructureDefinition: identifier
+ValueSet: identifier
+""")
+"""Elements of type Identifier."""
+
 INSTANTS = frozenset({"Appointment.start", "Slot.start", "Resource.meta.lastUpdated"})
 """Elements of type instant: a value lasts a second at most."""
+
+DATES = _paths("""
+Consent: dateTime
+Patient: birthDate deceased
+RelatedPerson: birthDate
+ServiceRequest: authoredOn
+""")
+"""Elements of type date or dateTime: a value lasts a year at most."""
 
 PARTED = frozenset({"Location.address"})
 """Elements with a maximum of one whose one value gives several strings."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "ConceptMap.source": ("Canonical", "Uri"),
+    "ConceptMap.target": ("Canonical", "Uri"),
     "Consent.source": ("Attachment", "Reference"),
+    "Group.characteristic.value": ("CodeableConcept", "Boolean", "Quantity", "Range", "Reference"),
     "Patient.deceased": ("Boolean", "DateTime"),
+    "Patient.multipleBirth": ("Boolean", "Integer"),
     "ServiceRequest.occurrence": ("DateTime", "Period", "Timing"),
 }
 """Choice elements and the endings of their JSON names."""

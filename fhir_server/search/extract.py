@@ -3,23 +3,30 @@
     type        one value                                       stored as
     ----------  ----------------------------------------------  ----------------------------------------------
     token       Coding, each of a CodeableConcept, Identifier,  "=code", "system|code", "system|"
-                ContactPoint                                    ("|code" without a system)
+                ContactPoint                                    ("|code" without a system); what is displayed,
+                                                                normalised, under "<code>:text"; of Identifiers with
+                                                                a type "system|code|value" under "<code>:of-type"
                 code, boolean, id                               "=value"
     reference   Reference, canonical                            see references.py
     string      string, HumanName, Address                      normalised; the originals under "<code>:exact"
     date        date, dateTime, instant, Period, Timing         {"l": ms, "h": ms}, half-open
     quantity    Quantity                                        {"v": float, "u": ["=unit", "system|code"]}
+    number      decimal, integer                                {"v": float}
     uri         uri, canonical                                  the text; a canonical also without its version
     special     Location.position                               GeoJSON Point
+    composite   an element                                      {"c1": [values], "c2": [values]}, both present
 
 A value that is there but has nothing to compare (a concept of text only) is stored as "": it is not missing.
-A parameter with one value at most is a scalar, any other a list; without a value it is absent.
+A parameter with one value at most is a scalar, any other a list, whose first value stands under "<code>:sort"; without
+a value it is absent.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.fhir.temporal import date_range
@@ -49,27 +56,55 @@ def index_values(
     ``bases`` are the URLs under which this server is known; they are cut off references. Dates without an offset are
     read in ``zone``. ``_id`` and ``_lastUpdated`` are not here: the stored document has fields for them.
     """
-    forms = base_forms(bases)
+    reading = _Reading(base_forms(bases), zone)
     found: dict[str, Any] = {}
     for code, definition in definitions.items():
         if not definition.indexed or not (nodes := definition.select(resource)):
             continue
-        kind = definition.type
-        values: list[Any]
-        if kind == "string":
-            originals = _strings(nodes)
-            exact = list(dict.fromkeys(unicodedata.normalize("NFC", text) for text in originals))
-            values = list(dict.fromkeys(map(normalised, originals)))
+        values = _values(definition, nodes, reading)
+        if definition.type == "string":
+            exact = list(dict.fromkeys(unicodedata.normalize("NFC", text) for text in _strings(nodes)))
             if exact:
                 found[f"{code}:exact"] = exact[0] if definition.single and len(exact) == 1 else exact
-        elif kind == "reference":
-            values = _references(nodes, forms)
-        elif kind == "date":
-            values = _ranges(nodes, zone)
-        else:
-            values = _VALUES[kind](nodes)
+        elif definition.type == "token":
+            if "text" in definition.modifiers and (shown := _displayed(nodes)):
+                found[f"{code}:text"] = shown
+            if "of-type" in definition.modifiers and (typed := _typed(nodes)):
+                found[f"{code}:of-type"] = typed
         if values:
             found[code] = values[0] if definition.single and len(values) == 1 else values
+            if definition.sortable and not definition.scalar:
+                found[f"{code}:sort"] = values[0]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    bases: tuple[str, ...]
+    zone: tzinfo
+
+
+def _values(definition: Definition, nodes: list[Any], reading: _Reading) -> list[Any]:
+    """Index values of the elements that a parameter names, each once."""
+    kind = definition.type
+    if kind == "string":
+        return list(dict.fromkeys(map(normalised, _strings(nodes))))
+    if kind == "reference":
+        return _references(nodes, reading.bases)
+    if kind == "date":
+        return _ranges(nodes, reading.zone)
+    if kind == "composite":
+        return _composites(definition, nodes, reading)
+    return _VALUES[kind](nodes)
+
+
+def _composites(definition: Definition, nodes: list[Any], reading: _Reading) -> list[Any]:
+    found: list[Any] = []
+    for node in nodes:
+        if isinstance(node, dict):
+            parts = {part.code: _values(part, part.select(node), reading) for part in definition.components}
+            if all(parts.values()) and parts not in found:
+                found.append(parts)
     return found
 
 
@@ -100,6 +135,33 @@ def _tokens(nodes: list[Any]) -> list[Any]:
                     found.update(_token(coding))
             if len(found) == before:
                 found[""] = None
+    return list(found)
+
+
+def _displayed(nodes: list[Any]) -> list[str]:
+    """What a person reads: text and displays of concepts, the type of Identifiers; normalised."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        if not isinstance(node, dict):
+            continue
+        concept = node["type"] if isinstance(node.get("type"), dict) else node
+        codings = concept.get("coding")
+        shown = [concept.get("text"), node.get("display")]
+        if concept is node and isinstance(codings, list):
+            shown += [coding.get("display") for coding in codings if isinstance(coding, dict)]
+        found |= {normalised(text): None for text in shown if isinstance(text, str)}
+    return list(found)
+
+
+def _typed(nodes: list[Any]) -> list[str]:
+    """``system|code|value`` of every Identifier with a type."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        kind = node.get("type") if isinstance(node, dict) else None
+        codings = kind.get("coding") if isinstance(kind, dict) else None
+        for coding in codings if isinstance(codings, list) else ():
+            if isinstance(coding, dict) and "code" in coding and "value" in node:
+                found[f"{coding.get('system', '')}|{coding['code']}|{node['value']}"] = None
     return list(found)
 
 
@@ -195,6 +257,11 @@ def _quantities(nodes: list[Any]) -> list[Any]:
     return found
 
 
+def _numbers(nodes: list[Any]) -> list[Any]:
+    found = (float(node) for node in nodes if isinstance(node, int | float | Decimal) and not isinstance(node, bool))
+    return [{"v": value} for value in dict.fromkeys(found)]
+
+
 def _points(nodes: list[Any]) -> list[Any]:
     """Positions as GeoJSON; one outside the globe cannot be indexed and is left out."""
     found: list[Any] = []
@@ -210,5 +277,6 @@ _VALUES: dict[str, Callable[[list[Any]], list[Any]]] = {
     "token": _tokens,
     "uri": _uris,
     "quantity": _quantities,
+    "number": _numbers,
     "special": _points,
 }

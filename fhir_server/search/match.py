@@ -25,13 +25,17 @@ from fhir_server.search.query import (
     Missing,
     Near,
     Not,
+    OfType,
     Or,
     QuantityCompare,
     ReferenceIn,
     StringContains,
     StringExact,
     StringStarts,
+    Together,
     TokenIn,
+    TokenText,
+    UriBelow,
     UriIn,
 )
 
@@ -84,6 +88,24 @@ def _exact(clause: StringExact, doc: Mapping[str, Any]) -> bool:
     return any(value in clause.values for value in _values(doc, f"{clause.definition.code}:exact"))
 
 
+def _text(clause: TokenText, doc: Mapping[str, Any]) -> bool:
+    return any(value.startswith(clause.values) for value in _values(doc, f"{clause.definition.code}:text"))
+
+
+def _of_type(clause: OfType, doc: Mapping[str, Any]) -> bool:
+    wanted = {"|".join(value) for value in clause.values}
+    return any(value in wanted for value in _values(doc, f"{clause.definition.code}:of-type"))
+
+
+def _below(clause: UriBelow, doc: Mapping[str, Any]) -> bool:
+    starts = tuple(f"{value}/" for value in clause.values)
+    return any(value in clause.values or value.startswith(starts) for value in _values(doc, clause.definition.code))
+
+
+def _together(clause: Together, doc: Mapping[str, Any]) -> bool:
+    return any(matches(clause.clauses, {**doc, "idx": element}) for element in _values(doc, clause.definition.code))
+
+
 def compares(clause: DateCompare, low: int, high: int) -> bool:
     """Whether a range ``[low, high)`` in milliseconds stands to the clause's as its prefix says."""
     return _DATES[clause.prefix](low, high, clause.low, clause.high)
@@ -105,7 +127,8 @@ def _quantity(clause: QuantityCompare, doc: Mapping[str, Any]) -> bool:
 
 
 def _missing(clause: Missing, doc: Mapping[str, Any]) -> bool:
-    return (clause.definition.code not in doc["idx"]) is clause.missing
+    absent = clause.definition.indexed and clause.definition.code not in doc["idx"]
+    return absent is clause.missing
 
 
 def _near(clause: Near, doc: Mapping[str, Any]) -> bool:
@@ -155,8 +178,12 @@ _EVALUATORS: dict[type, Callable[[Any, Mapping[str, Any]], bool]] = {
     StringStarts: _starts,
     StringContains: _contains,
     StringExact: _exact,
+    TokenText: _text,
+    OfType: _of_type,
+    UriBelow: _below,
     DateCompare: _date,
     QuantityCompare: _quantity,
+    Together: _together,
     Missing: _missing,
     IdIn: lambda clause, doc: doc["_id"] in clause.ids,
     Near: _near,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from fhir_server.search.definitions import Definition, Definitions
+    from fhir_server.search.terminology import Terminology
 
 PARAMETERS, VALUES, LEVELS = 100, 1000, 5
 """Limits of one request: parameters, values of one parameter, chained levels."""
@@ -62,15 +63,18 @@ def parse(
     page_limit: int,
     now_ms: int,
     bases: Iterable[str] = (),
+    terminology: Terminology | None = None,
 ) -> Parsed:
     """Read decoded ``(name, value)`` pairs of a search on ``kind``; ``bases`` are the URLs of this server.
+
+    Without ``terminology`` the modifiers that need it are not supported.
 
     Raises one ``Problem`` with every issue: INVALID for malformed values, NOT_SUPPORTED for modifiers and chains that
     this server does not have and, when ``strict``, for unknown parameters; else these are listed in ``unknown``.
     """
     if len(pairs) > PARAMETERS:
         raise invalid("", f"at most {PARAMETERS} search parameters are accepted")
-    reader = _Reader(definitions, Reading(zone, now_ms, base_forms(bases)))
+    reader = _Reader(definitions, Reading(zone, now_ms, base_forms(bases), terminology))
     query = Query(kind, count=min(page_size, page_limit))
     seen: set[str] = set()
     unknown: list[str] = []
@@ -81,6 +85,8 @@ def parse(
         if not text or name in _SILENT:
             continue
         try:
+            if not _is_unicode(name) or not _is_unicode(text):
+                raise invalid("", "a name or a value is no Unicode text")
             if name in _ONCE and name in seen:
                 raise invalid(name, "this parameter is accepted once")
             seen.add(name)
@@ -117,14 +123,16 @@ def criteria(
     zone: tzinfo,
     now_ms: int,
     bases: Iterable[str] = (),
+    terminology: Terminology | None = None,
 ) -> tuple[Clause, ...]:
     """Clauses of conditional criteria (``If-None-Exist``, conditional update …): strict, no result parameters.
 
     Raises ``Problem`` as :func:`parse` does, and INVALID when nothing selects: that would match every resource.
     """
     parsed = parse(
-        kind, pairs, definitions, strict=True, zone=zone, page_size=2, page_limit=2, now_ms=now_ms, bases=bases
-    )
+        kind, pairs, definitions, strict=True, zone=zone, page_size=2, page_limit=2, now_ms=now_ms, bases=bases,
+        terminology=terminology,
+    )  # fmt: skip
     if not parsed.query.clauses:
         raise invalid("", "criteria with at least one search parameter are needed")
     return parsed.query.clauses
@@ -134,11 +142,11 @@ def _controlled(query: Query, name: str, text: str, definitions: Definitions) ->
     """The query with one result parameter applied; ``None`` for any other name."""
     key = name.partition(":")[0]
     if key == "_include":
-        found = controls.include(name, text, query.type, definitions)
-        return replace(query, includes=(*query.includes, found))
+        found = controls.includes(name, text, query.type, definitions)
+        return replace(query, includes=(*query.includes, *found))
     if key == "_revinclude":
-        found = controls.include(name, text, query.type, definitions)
-        return replace(query, revincludes=(*query.revincludes, found))
+        found = controls.includes(name, text, query.type, definitions)
+        return replace(query, revincludes=(*query.revincludes, *found))
     if name == "_sort":
         return replace(query, sort=controls.sort(text, query.type, definitions))
     if name == "_summary":
@@ -152,6 +160,11 @@ def _controlled(query: Query, name: str, text: str, definitions: Definitions) ->
     if key in _REFUSED:
         raise unsupported(name, "this search parameter is not supported")
     return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can say it: lone surrogates it cannot."""
+    return text.isascii() or not any("\ud800" <= mark <= "\udfff" for mark in text)
 
 
 def _together(problems: list[Problem]) -> Problem:

@@ -1,6 +1,6 @@
 """The part of FHIRPath that search expressions use, compiled once into closures, https://hl7.org/fhir/R4/fhirpath.html.
 
-expression = branch { "|" branch }
+expression = branch { "|" branch } | path ".exists() and" path "!= false"
 branch     = path | "(" path "as" Type ")"
 path       = Type { "." step }
 step       = name | "where(" name "='text')" | "where(resolve() is " Type ")"
@@ -20,6 +20,7 @@ from fhir_server.search.references import type_of
 Step = Callable[[list[Any]], list[Any]]
 Select = Callable[[dict[str, Any]], list[Any]]
 
+_PRESENT = re.compile(r"(?P<path>[\w.]+)\.exists\(\) and (?P=path) != false")
 _TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<text>'(?:[^'\\]|\\.)*')|(?P<mark>[.()|=]))")
 
 
@@ -31,15 +32,26 @@ class Path:
     elements: tuple[str, ...]
 
 
-def compile_path(expression: str, base: str) -> Path:
-    """Compile a search expression whose branches all start at ``base``; raises ``ValueError`` for other syntax."""
-    return _Reader(expression, base).expression()
+def compile_path(expression: str, base: str, element: str = "") -> Path:
+    """Compile a search expression whose branches all start at ``base``; raises ``ValueError`` for other syntax.
+
+    ``element`` is the path of ``base`` where that is not a resource but a part of one.
+    """
+    if present := _PRESENT.fullmatch(expression):
+        return _presence(_Reader(present["path"], base, element).expression())
+    return _Reader(expression, base, element).expression()
+
+
+def _presence(path: Path) -> Path:
+    """True where there is a value other than false, else false."""
+    return Path(lambda resource: [any(node is not False for node in path.select(resource))], path.elements)
 
 
 class _Reader:
-    def __init__(self, expression: str, base: str) -> None:
+    def __init__(self, expression: str, base: str, element: str) -> None:
         self.source = expression
         self.base = base
+        self.element = element or base
         self.tokens: list[str] = []
         at = 0
         while at < len(expression.rstrip()):
@@ -101,7 +113,7 @@ class _Reader:
     def path(self) -> tuple[list[Step], str]:
         if self.name() != self.base:
             raise self.refused()
-        element, steps = self.base, list[Step]()
+        element, steps = self.element, list[Step]()
         while self.next_is("."):
             name = self.name()
             if not self.next_is("("):

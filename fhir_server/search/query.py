@@ -6,8 +6,12 @@
     StringStarts   one of its normalised strings starts with one of ``values``
     StringContains … contains one of ``values``
     StringExact    one of its original strings is one of ``values``
+    TokenText      one of the normalised texts of its codes starts with one of ``values``
+    OfType         one of its identifiers is one of ``values``: type's system, type's code and value
+    UriBelow       one of its URLs is one of ``values`` or continues it after a ``/``
+    Together       one and the same element makes all ``clauses`` true, one a component
     DateCompare    one of its ranges stands to [low, high) as ``prefix`` says
-    QuantityCompare one of its quantities has the unit and stands to [low, high) and value as ``prefix`` says
+    QuantityCompare one of its quantities (numbers) has the unit and stands to [low, high) and value as ``prefix`` says
     Missing        it has no value (``missing``) or has one
     IdIn           its id is one of ``ids``
     Near           its position is within ``metres``
@@ -70,6 +74,24 @@ class StringExact:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenText:
+    definition: Definition
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfType:
+    definition: Definition
+    values: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UriBelow:
+    definition: Definition
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DateCompare:
     """``[low, high)`` in milliseconds; for ``ap`` already widened."""
 
@@ -89,6 +111,12 @@ class QuantityCompare:
     low: float
     high: float
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    definition: Definition
+    clauses: tuple[Clause, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +173,12 @@ Clause: TypeAlias = (
     | StringStarts
     | StringContains
     | StringExact
+    | TokenText
+    | OfType
+    | UriBelow
     | DateCompare
     | QuantityCompare
+    | Together
     | Missing
     | IdIn
     | Near

@@ -10,11 +10,11 @@ import re
 from fhir_server.errors import Category, Problem, problem
 
 _ESCAPED = re.compile(r"\\([\\,|$])")
-_SEPARATORS = {mark: re.compile(rf"((?:[^\\{mark}]|\\.|\\$)*)(?:{re.escape(mark)}|$)", re.DOTALL) for mark in ",|"}
+_SEPARATORS = {mark: re.compile(rf"((?:[^\\{mark}]|\\.|\\$)*)(?:{re.escape(mark)}|\Z)", re.DOTALL) for mark in ",|$"}
 
 
 def split(text: str, mark: str) -> list[str]:
-    r"""Cut at every ``mark`` (``,`` or ``|``) that no ``\`` precedes; the escapes stay in the parts."""
+    r"""Cut at every ``mark`` (``,``, ``|`` or ``$``) that no ``\`` precedes; the escapes stay in the parts."""
     if "\\" not in text:
         return text.split(mark)
     parts: list[str] = []

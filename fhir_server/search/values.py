@@ -1,13 +1,16 @@
 """One value of a search parameter as a clause, by parameter type and modifier.
 
-type       modifiers                           prefixes
----------  ----------------------------------  --------------------------
-token      :not :missing
+type       modifiers                                                    prefixes
+---------  -----------------------------------------------------------  --------------------------
+token      :not :missing; :text of concepts and identifiers; :of-type
+           of identifiers; :in :not-in :above :below of codes
 string     :exact :contains :missing
 reference  :identifier :[Type] :missing
-date       :missing                            eq ne gt lt ge le sa eb ap
-quantity   :missing                            eq ne gt lt ge le sa eb ap
-uri        :missing
+date       :missing                                                     eq ne gt lt ge le sa eb ap
+number     :missing                                                     eq ne gt lt ge le sa eb ap
+quantity   :missing                                                     eq ne gt lt ge le sa eb ap
+uri        :above :below :missing
+composite  :missing                                                     those of its components
 special    :missing (near)
 """
 
@@ -29,6 +32,7 @@ from fhir_server.search.query import (
     Missing,
     Near,
     Not,
+    OfType,
     Or,
     Prefix,
     QuantityCompare,
@@ -36,24 +40,29 @@ from fhir_server.search.query import (
     StringContains,
     StringExact,
     StringStarts,
+    Together,
     TokenIn,
+    TokenText,
+    UriBelow,
     UriIn,
 )
 from fhir_server.search.references import comparable
 from fhir_server.search.syntax import invalid, plain, split, token, unsupported
+from fhir_server.search.terminology import member_of, related
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
 
     from fhir_server.search.definitions import Definition
+    from fhir_server.search.terminology import Terminology
 
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _SPACED_OFFSET = re.compile(r"(T[0-9:.]+) (\d\d:\d\d)")
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _METRES = {"": 1000.0, "km": 1000.0, "m": 1.0, "[mi_i]": 1609.344, "[mi_us]": 1609.347219, "mi": 1609.344}
 _NEAR_KM = "50"
-_MODIFIERS = {"token": ("not",), "string": ("exact", "contains"), "reference": ("identifier",)}
+_SEGMENTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Reading:
     zone: tzinfo
     now_ms: int
     bases: tuple[str, ...]
+    terminology: Terminology | None = None
 
 
 def clause(definition: Definition, modifier: str, text: str, name: str, reading: Reading) -> Clause | None:
@@ -73,10 +83,10 @@ def clause(definition: Definition, modifier: str, text: str, name: str, reading:
     values = [value for value in split(text, ",") if value]
     if not values:
         return None
-    if modifier == "missing" and definition.indexed:
-        return _missing(definition, text, name)
-    if modifier and modifier not in _MODIFIERS.get(definition.type, ()) and modifier not in definition.targets:
+    if modifier and modifier not in definition.modifiers and modifier not in definition.targets:
         raise unsupported(name, "this modifier is not supported for this parameter")
+    if modifier == "missing":
+        return _missing(definition, text, name)
     if definition.code == "_id":
         ids = IdIn(tuple(plain(value) for value in values))
         return Not(ids) if modifier else ids
@@ -89,9 +99,25 @@ def _missing(definition: Definition, text: str, name: str) -> Clause:
     return Missing(definition, text == "true")
 
 
-def _token(definition: Definition, modifier: str, values: list[str], name: str, _: Reading) -> Clause:
+def _token(definition: Definition, modifier: str, values: list[str], name: str, reading: Reading) -> Clause:
+    if modifier == "text":
+        return TokenText(definition, _folded(values, name))
+    if modifier == "of-type":
+        return OfType(definition, tuple(_of_type(value, name) for value in values))
+    if modifier in ("in", "not-in"):
+        members = member_of(definition, values, name, reading.terminology)
+        return Not(members) if modifier == "not-in" else members
+    if modifier in ("above", "below"):
+        return related(definition, modifier, values, name, reading.terminology)
     found = TokenIn(definition, tuple(_token_value(value, name, coded=definition.coded) for value in values))
     return Not(found) if modifier else found
+
+
+def _of_type(text: str, name: str) -> tuple[str, str, str]:
+    parts = [plain(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise invalid(name, "system|code|value is needed: the identifier's type and its value")
+    return parts[0], parts[1], parts[2]
 
 
 def _token_value(text: str, name: str, *, coded: bool) -> str:
@@ -105,13 +131,17 @@ def _token_value(text: str, name: str, *, coded: bool) -> str:
 
 
 def _string(definition: Definition, modifier: str, values: list[str], name: str, _: Reading) -> Clause:
-    texts = [plain(value) for value in values]
     if modifier == "exact":
-        return StringExact(definition, tuple(unicodedata.normalize("NFC", text) for text in texts))
-    folded = tuple(normalised(text) for text in texts)
+        return StringExact(definition, tuple(unicodedata.normalize("NFC", plain(value)) for value in values))
+    folded = _folded(values, name)
+    return StringContains(definition, folded) if modifier else StringStarts(definition, folded)
+
+
+def _folded(values: list[str], name: str) -> tuple[str, ...]:
+    folded = tuple(normalised(plain(value)) for value in values)
     if "" in folded:
         raise invalid(name, "a text with at least one letter or sign is needed")
-    return StringContains(definition, folded) if modifier else StringStarts(definition, folded)
+    return folded
 
 
 def _reference(definition: Definition, modifier: str, values: list[str], name: str, reading: Reading) -> Clause:
@@ -130,8 +160,23 @@ def _reference(definition: Definition, modifier: str, values: list[str], name: s
     return ReferenceIn(definition, tuple(found))
 
 
-def _uri(definition: Definition, _: str, values: list[str], __: str, ___: Reading) -> Clause:
-    return UriIn(definition, tuple(plain(value) for value in values))
+def _uri(definition: Definition, modifier: str, values: list[str], name: str, _: Reading) -> Clause:
+    texts = tuple(plain(value) for value in values)
+    if not modifier:
+        return UriIn(definition, texts)
+    if not all("://" in text and "|" not in text and text.count("/") < _SEGMENTS for text in texts):
+        raise invalid(name, "a URL without a version is needed")
+    if modifier == "below":
+        return UriBelow(definition, tuple(text.rstrip("/") for text in texts))
+    return UriIn(definition, tuple(dict.fromkeys(above for text in texts for above in _above(text))))
+
+
+def _above(url: str) -> list[str]:
+    """The URL and all that it continues, each with and without a ``/`` at its end."""
+    scheme, _, rest = url.rstrip("/").partition("://")
+    steps = rest.split("/")
+    starts = [f"{scheme}://{'/'.join(steps[:length])}" for length in range(1, len(steps) + 1)]
+    return [form for start in starts for form in (start, f"{start}/")]
 
 
 def _date(definition: Definition, _: str, values: list[str], name: str, reading: Reading) -> Clause:
@@ -160,17 +205,41 @@ def _quantity(definition: Definition, __: str, values: list[str], name: str, _: 
 def _amount(definition: Definition, text: str, name: str) -> Clause:
     number, *unit = split(text, "|")
     prefix, digits = _prefixed(number)
+    if definition.type == "number" and (unit or _NUMBER.fullmatch(digits) is None):
+        raise invalid(name, "a number is needed")
     if _NUMBER.fullmatch(digits) is None or len(unit) not in (0, 2):
         raise invalid(name, "a quantity is needed: number, or number|system|code")
     value = Decimal(digits)
-    exponent = value.as_tuple().exponent
-    assert isinstance(exponent, int)
-    half = abs(value) / 10 if prefix == "ap" else Decimal(5).scaleb(exponent - 1)
+    half = abs(value) / 10 if prefix == "ap" else _half(value, exponential="e" in digits.lower())
     system, code = (plain(part) for part in unit) if unit else ("", "")
     if system and not code:
         raise invalid(name, "a unit with a system needs a code")
     key = f"{system}|{code}" if system else code and f"={code}"
     return QuantityCompare(definition, prefix, float(value), float(value - half), float(value + half), key)
+
+
+def _half(value: Decimal, *, exponential: bool) -> Decimal:
+    """Half of the last digit's place: 100 is [99.5, 100.5), 1e2 is [95, 105), as the specification reads it."""
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    return Decimal(5).scaleb(exponent - (2 if exponential and len(digits) == 1 else 1))
+
+
+def _composite(definition: Definition, _: str, values: list[str], name: str, reading: Reading) -> Clause:
+    return _any([_parts(definition, value, name, reading) for value in values])
+
+
+def _parts(definition: Definition, text: str, name: str, reading: Reading) -> Clause:
+    parts = split(text, "$")
+    if len(parts) != len(definition.components) or not all(parts):
+        raise invalid(name, f"{len(definition.components)} values joined by $ are needed")
+    return Together(
+        definition,
+        tuple(
+            _READERS[component.type](component, "", [part], name, reading)
+            for component, part in zip(definition.components, parts, strict=True)
+        ),
+    )
 
 
 def _near(definition: Definition, __: str, values: list[str], name: str, _: Reading) -> Clause:
@@ -209,6 +278,8 @@ _READERS: dict[str, Callable[[Definition, str, list[str], str, Reading], Clause]
     "reference": _reference,
     "date": _date,
     "quantity": _quantity,
+    "number": _quantity,
     "uri": _uri,
+    "composite": _composite,
     "special": _near,
 }

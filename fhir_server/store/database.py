@@ -12,6 +12,7 @@ from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.resources import HISTORY, Resources
+from fhir_server.store.secrets import Secrets
 from fhir_server.store.unit import GUARDS, Unit, Units
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
 
@@ -29,6 +30,7 @@ class Store:
     units: Units
     idempotency: Idempotency
     epoch: Epoch
+    secrets: Secrets
     swept: dict[str, int] = field(default_factory=dict)
 
     def within(self, unit: Unit) -> Store:
@@ -43,17 +45,23 @@ class Store:
             swept={},
         )
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> bool:
         """Create collections and indexes where they are missing.
 
+        :returns: whether search values are still those of an older layout.
         :raises NewerDataError: the data was written by a newer server.
         """
-        await layout.settle(self.connection)
+        outdated = await layout.settle(self.connection)
         existing = set(await self.connection.database.list_collection_names())
         for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH):
             if name not in existing:
                 await _create_collection(self.connection, name)
         await indexes.create(self.connection)
+        return outdated
+
+    async def reindexed(self) -> None:
+        """Note that search values were made anew after :meth:`prepare` said that they are outdated."""
+        await layout.finish(self.connection)
 
     async def ready(self) -> bool:
         """Whether a writable primary answers."""
@@ -86,4 +94,5 @@ def open_store(settings: Settings) -> Store:
         Units(connection),
         Idempotency(connection, settings.idempotency_hours),
         Epoch(connection),
+        Secrets(connection),
     )

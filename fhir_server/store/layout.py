@@ -1,21 +1,34 @@
-"""The layout of the stored data, as a number: an older server never writes into data of a newer one."""
+"""The layout of the stored data, as a number: an older server never writes into data of a newer one.
+
+2  documents of ``history`` name type, id, version and when they were replaced
+3  search values have those of ``:text``, ``:of-type``, sorting by lists, and composites
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fhir_server.errors import NewerDataError
+from fhir_server.store import history
 from fhir_server.store.driver import Connection
 
-LAYOUT = 1
-"""Raised with every change that older servers cannot read; a migration then stands beside it."""
+LAYOUT = 3
+"""Raised with every change that older servers cannot read or write; a migration then stands beside it."""
+
+SEARCH_VALUES = 3
+"""The last layout that changed search values: they are made from the resources, which is not this room's work."""
+
+MIGRATIONS: Mapping[int, Callable[[Connection], Awaitable[None]]] = {2: history.complete}
+"""What leads to a layout from the one before; each can be run again."""
 
 COLLECTION = "layout"
 
 
-async def settle(connection: Connection) -> None:
-    """Note the layout of an empty database; refuse one that is newer.
+async def settle(connection: Connection) -> bool:
+    """Note the layout of an empty database; migrate one that is older; refuse one that is newer.
 
+    :returns: whether search values are still those of an older layout; :func:`finish` notes that they are made anew.
     :raises NewerDataError: with one sentence.
     """
     collection = connection.collection(COLLECTION)
@@ -25,3 +38,16 @@ async def settle(connection: Connection) -> None:
     if found and found["number"] > LAYOUT:
         msg = f"The data has layout {found['number']}, this server knows {LAYOUT}; start the newer server."
         raise NewerDataError(msg)
+    before = found["number"] if found else LAYOUT
+    for number, migrate in MIGRATIONS.items():
+        if number > before:
+            await migrate(connection)
+    if before < SEARCH_VALUES:
+        return True
+    await finish(connection)
+    return False
+
+
+async def finish(connection: Connection) -> None:
+    """Note that the data has the present layout."""
+    await connection.collection(COLLECTION).update_one({"_id": "layout"}, {"$max": {"number": LAYOUT}})

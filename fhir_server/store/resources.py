@@ -4,9 +4,10 @@ A document is ``{_id, v, at, deleted, body, idx, …}``: ``body`` is the JSON te
 ``meta.lastUpdated`` in milliseconds since the epoch, ``idx`` holds the search values. ``claim`` (what the resource
 keeps busy), ``expires`` (end of a hold), ``wall`` and ``placer`` (unique keys) stand beside them where a type has them.
 
-An update first puts the version it replaces into ``history`` (idempotent: the content is determined by its id) and then
-swaps the current document where the version is still the one read. So no transaction is needed for one resource, and a
-crash between the two leaves only a copy of a version that is also current, which readers leave out.
+An update first puts the version it replaces into ``history`` (idempotent: its id determines the content, but for
+``until``: when it was replaced) and then swaps the current document where the version is still the one read. So no
+transaction is needed for one resource, and a crash between the two leaves only a copy of a version that is also
+current, which readers leave out (``store/history.py``).
 """
 
 from __future__ import annotations
@@ -79,7 +80,6 @@ class Resources:
 
     def __init__(self, connection: Connection, session: Any = None) -> None:
         self._connection = connection
-        self._history = connection.collection(HISTORY)
         self._session = session
 
     async def get(self, type_: str, id_: str) -> Stored | None:
@@ -106,11 +106,7 @@ class Resources:
         fields: Mapping[str, int] | None = None,
     ) -> list[Document]:
         """Raw documents that are not deleted, for search; ``limit`` 0 = all."""
-        cursor = self._connection.collection(type_).find(
-            {**where, "deleted": False}, fields, sort=sort, limit=limit, session=self._session, batch_size=BATCH
-        )
-        found: list[Document] = await cursor.to_list(None)
-        return found
+        return await self.rows(type_, {**where, "deleted": False}, sort=sort, limit=limit, fields=fields)
 
     async def count(self, type_: str, where: Mapping[str, Any]) -> int:
         counted: int = await self._connection.collection(type_).count_documents(
@@ -156,22 +152,17 @@ class Resources:
 
     async def replace(self, before: Stored, after: Stored, index: Mapping[str, Any]) -> bool:
         """Put the next version in place of ``before``; False if somebody was faster."""
-        await self._keep(before)
+        await self._keep(before, after.at)
         result = await self._connection.collection(after.type).replace_one(
             {"_id": before.id, "v": before.version}, document(after, index), session=self._session
         )
         return bool(result.matched_count)
 
-    async def _keep(self, before: Stored) -> None:
-        id_ = history_id(before.type, before.id, before.version)
-        kept = {
-            "_id": id_,
-            "at": before.at,
-            "deleted": before.deleted,
-            "body": before.body,
-            "method": before.extra.get("method", "PUT"),
-        }
-        await self._history.replace_one({"_id": id_}, kept, upsert=True, session=self._session)
+    async def _keep(self, before: Stored, until: int) -> None:
+        found = kept(before, until)
+        await self._connection.collection(HISTORY).replace_one(
+            {"_id": found["_id"]}, found, upsert=True, session=self._session
+        )
 
     async def version(self, type_: str, id_: str, version: int) -> Stored | None:
         """One version, current or old, deletion markers included."""
@@ -180,37 +171,46 @@ class Resources:
             return None
         if current.version == version:
             return current
-        found = await self._history.find_one({"_id": history_id(type_, id_, version)}, session=self._session)
-        return _old(type_, id_, found) if found else None
+        found = await self.rows(HISTORY, {"_id": history_id(type_, id_, version)}, limit=1)
+        return old(found[0]) if found else None
 
-    async def history(self, type_: str, id_: str, *, below: int = 0, since: int = 0, limit: int = 0) -> list[Stored]:
-        """Versions newest first; ``below`` (exclusive version, 0 = from the newest), ``since`` in ms."""
-        current = await self.get(type_, id_)
-        if current is None:
-            return []
-        versions = [current] if (not below or current.version < below) and current.at >= since else []
-        top = min(below or current.version, current.version)
-        cursor = self._history.find(
-            {"_id": {"$gte": history_id(type_, id_, 0), "$lt": history_id(type_, id_, top)}, "at": {"$gte": since}},
-            sort=[("_id", -1)],
-            limit=limit,
-            session=self._session,
+    async def rows(
+        self,
+        collection: str,
+        where: Mapping[str, Any],
+        *,
+        sort: Sequence[tuple[str, int]] | None = None,
+        limit: int = 0,
+        fields: Mapping[str, int] | None = None,
+    ) -> list[Document]:
+        """Raw documents of a type's collection or of ``history``, deletion markers included; ``limit`` 0 = all."""
+        cursor = self._connection.collection(collection).find(
+            where, fields, sort=sort, limit=limit, session=self._session, batch_size=BATCH
         )
-        versions += [_old(type_, id_, found) for found in await cursor.to_list(None)]
-        return versions[:limit] if limit else versions
+        found: list[Document] = await cursor.to_list(None)
+        return found
 
-    async def count_history(self, type_: str, id_: str, since: int = 0) -> int:
-        """How many versions there are from ``since`` (ms) on."""
-        current = await self.get(type_, id_)
-        if current is None:
-            return 0
-        old: int = await self._history.count_documents(
-            {
-                "_id": {"$gte": history_id(type_, id_, 0), "$lt": history_id(type_, id_, current.version)},
-                "at": {"$gte": since},
-            }
+    async def count_rows(self, collection: str, where: Mapping[str, Any], most: int) -> int:
+        """How many :meth:`rows` there are; it stops counting at ``most``."""
+        counted: int = await self._connection.collection(collection).count_documents(
+            where, limit=most, session=self._session
         )
-        return old + (current.at >= since)
+        return counted
+
+
+def kept(before: Stored, until: int) -> Document:
+    """The document of ``history`` for a version that was replaced at ``until`` (ms)."""
+    return {
+        "_id": history_id(before.type, before.id, before.version),
+        "type": before.type,
+        "id": before.id,
+        "v": before.version,
+        "at": before.at,
+        "until": until,
+        "deleted": before.deleted,
+        "body": before.body,
+        "method": before.extra.get("method", "PUT"),
+    }
 
 
 def history_id(type_: str, id_: str, version: int) -> str:
@@ -218,13 +218,7 @@ def history_id(type_: str, id_: str, version: int) -> str:
     return f"{type_}/{id_}/{version:010d}"
 
 
-def _old(type_: str, id_: str, found: Mapping[str, Any]) -> Stored:
-    return Stored(
-        type_,
-        id_,
-        int(found["_id"].rsplit("/", 1)[1]),
-        found["at"],
-        found["deleted"],
-        found["body"],
-        {"method": found.get("method", "PUT")},
-    )
+def old(found: Mapping[str, Any]) -> Stored:
+    """Read a document of ``history``."""
+    extra = {"method": found.get("method", "PUT")}
+    return Stored(found["type"], found["id"], found["v"], found["at"], found["deleted"], found["body"], extra)

@@ -1,7 +1,11 @@
 """The search tree as MongoDB filters, sorts and seeks; a value is always a literal, never an operator or a pattern.
 
-Missing values come first when ascending and last when descending; ``_id`` breaks every tie, in the direction of the
-last key, so that an index serves both directions.
+Missing values come first when ascending and last when descending; of several the first counts; ``_id`` breaks every
+tie, in the direction of the last key, so that an index serves both directions.
+
+Conditions that an index can begin with stand beside those that it cannot serve: whoever contains a text has a text,
+whose name is exact has it in any case, a range that ends late began at most its longest time before, a patient who
+takes part is an actor. What only excludes (``:not``, ``:missing``) walks the index of the sort, else that of ``_id``.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fhir_server.search.extract import normalised
 from fhir_server.search.match import EARTH_METRES
 from fhir_server.search.query import (
     Chain,
@@ -19,6 +24,7 @@ from fhir_server.search.query import (
     Missing,
     Near,
     Not,
+    OfType,
     Or,
     QuantityCompare,
     Query,
@@ -27,7 +33,10 @@ from fhir_server.search.query import (
     StringContains,
     StringExact,
     StringStarts,
+    Together,
     TokenIn,
+    TokenText,
+    UriBelow,
     UriIn,
 )
 
@@ -41,8 +50,8 @@ Filter = dict[str, Any]
 _LAST = "\U0010ffff"
 """Sorts after every text that continues a prefix."""
 
-_INSTANT_MS = 1000
-"""An instant lasts so long at most: its end bounds its beginning, which is the indexed field."""
+_ANY: Filter = {"$gte": ""}
+"""Every text, of an index that has only texts."""
 
 
 class Lookup(Protocol):
@@ -89,10 +98,20 @@ def to_filter(clauses: Iterable[Clause]) -> Filter:
 
     Raises ``TypeError`` for a Chain or Has that was not resolved.
     """
-    filters = [_filter(clause) for clause in clauses]
+    listed = list(clauses)
+    filters = [_filter(clause) for clause in listed]
+    if filters and not any(map(_narrows, listed)):
+        filters.append({"_id": _ANY})
     if len(filters) == 1:
         return filters[0]
     return {"$and": filters} if filters else {}
+
+
+def _narrows(clause: Clause) -> bool:
+    """Whether an index of the parameter can begin where the clause may be true."""
+    if isinstance(clause, Or):
+        return all(map(_narrows, clause.clauses))
+    return not isinstance(clause, Not | Missing)
 
 
 def _filter(clause: Clause) -> Filter:
@@ -112,15 +131,25 @@ def _any(filters: list[Filter]) -> Filter:
     return filters[0] if len(filters) == 1 else {"$or": filters}
 
 
-def _in(clause: TokenIn | ReferenceIn | UriIn) -> Filter:
+def _in(clause: TokenIn | UriIn) -> Filter:
     return {clause.definition.field: _one_of(clause.values)}
 
 
+def _refers(clause: ReferenceIn) -> Filter:
+    wanted = _one_of(clause.values)
+    cover = clause.definition.cover
+    return {clause.definition.field: wanted} | ({cover: wanted} if cover else {})
+
+
 def _starts(clause: StringStarts) -> Filter:
-    ranges: list[Filter] = [{"$gte": text, "$lt": text + _LAST} for text in clause.values]
-    field = clause.definition.field
-    # On a list both ends must hold for one and the same string.
-    return _any([{field: each if clause.definition.single else {"$elemMatch": each}} for each in ranges])
+    definition = clause.definition
+    return _any([_continues(definition.field, text, single=definition.single) for text in clause.values])
+
+
+def _continues(field: str, start: str, *, single: bool) -> Filter:
+    """Texts that begin with ``start``; on a list both ends of the range hold for one and the same text."""
+    ends: Filter = {"$gte": start, "$lt": start + _LAST}
+    return {field: ends if single else {"$elemMatch": ends}}
 
 
 def _contains(clause: StringContains) -> Filter:
@@ -129,11 +158,37 @@ def _contains(clause: StringContains) -> Filter:
     found = [{"$gte": [{"$indexOfCP": ["$$text", {"$literal": text}]}, 0]} for text in clause.values]
     each = {"$map": {"input": texts, "as": "text", "in": {"$or": found}}}
     # A scalar that is absent makes one null, of which $indexOfCP says null, and null is less than 0.
-    return {"$expr": {"$anyElementTrue": [each]}}
+    return {"$expr": {"$anyElementTrue": [each]}, clause.definition.field: _ANY}
+
+
+def _text(clause: TokenText) -> Filter:
+    field = clause.definition.field
+    found = [_continues(f"{field}:text", text, single=False) for text in clause.values]
+    return {"$and": [_any(found), {field: _ANY}]}
+
+
+def _of_type(clause: OfType) -> Filter:
+    field = clause.definition.field
+    return {
+        f"{field}:of-type": _one_of(["|".join(value) for value in clause.values]),
+        field: _one_of([f"={value}" for _, _, value in clause.values]),
+    }
+
+
+def _below(clause: UriBelow) -> Filter:
+    definition = clause.definition
+    deeper = [_continues(definition.field, f"{url}/", single=definition.single) for url in clause.values]
+    return _any([{definition.field: _one_of(clause.values)}, *deeper])
+
+
+def _together(clause: Together) -> Filter:
+    return {clause.definition.field: {"$elemMatch": {"$and": [_filter(each) for each in clause.clauses]}}}
 
 
 def _exact(clause: StringExact) -> Filter:
-    return {f"{clause.definition.field}:exact": _one_of(clause.values)}
+    field = clause.definition.field
+    folded = dict.fromkeys(map(normalised, clause.values))
+    return {f"{field}:exact": _one_of(clause.values), field: _one_of(folded)}
 
 
 def _date(clause: DateCompare) -> Filter:
@@ -141,10 +196,15 @@ def _date(clause: DateCompare) -> Filter:
     if not definition.indexed:
         return _written(clause.prefix, low, high)
     bounds = _DATES[clause.prefix](low, high)
-    if definition.instant and "h" in bounds and "$gt" in bounds["h"]:
-        after = {"$gt": bounds["h"]["$gt"] - _INSTANT_MS}
-        bounds["l"] = bounds.get("l", {}) | after
-    return _compound(definition, bounds)
+    branches = [_began(definition, branch) for branch in bounds.get("$or", (bounds,))]
+    return _any([_compound(definition, branch) for branch in branches])
+
+
+def _began(definition: Definition, bounds: Filter) -> Filter:
+    """The bounds with one on the beginning where only the end has one: indexes hold the beginning."""
+    if not definition.longest or "$gt" not in bounds.get("h", {}):
+        return bounds
+    return bounds | {"l": bounds.get("l", {}) | {"$gt": bounds["h"]["$gt"] - definition.longest}}
 
 
 def _written(prefix: str, low: int, high: int) -> Filter:
@@ -162,19 +222,13 @@ def _compound(definition: Definition, bounds: Filter) -> Filter:
     """Conditions on the parts of one value: on sub-fields of a scalar, inside ``$elemMatch`` of a list."""
     if not definition.single:
         return {definition.field: {"$elemMatch": bounds}}
-    return _prefixed(definition.field, bounds)
-
-
-def _prefixed(field: str, bounds: Filter) -> Filter:
-    if "$or" in bounds:
-        rest = {key: value for key, value in bounds.items() if key != "$or"}
-        return {"$or": [_prefixed(field, branch) for branch in bounds["$or"]]} | _prefixed(field, rest)
-    return {f"{field}.{key}": value for key, value in bounds.items()}
+    return {f"{definition.field}.{key}": value for key, value in bounds.items()}
 
 
 def _quantity(clause: QuantityCompare) -> Filter:
     bounds = _QUANTITIES[clause.prefix](clause)
-    return _compound(clause.definition, bounds | {"u": {"$eq": clause.unit}} if clause.unit else bounds)
+    unit: Filter = {"u": {"$eq": clause.unit}} if clause.unit else {}
+    return _any([_compound(clause.definition, branch | unit) for branch in bounds.get("$or", (bounds,))])
 
 
 def _near(clause: Near) -> Filter:
@@ -213,8 +267,12 @@ _QUANTITIES: dict[str, Callable[[QuantityCompare], Filter]] = {
 
 _FILTERS: dict[type, Callable[[Any], Filter]] = {
     TokenIn: _in,
-    ReferenceIn: _in,
+    ReferenceIn: _refers,
     UriIn: _in,
+    TokenText: _text,
+    OfType: _of_type,
+    UriBelow: _below,
+    Together: _together,
     StringStarts: _starts,
     StringContains: _contains,
     StringExact: _exact,
@@ -238,62 +296,46 @@ def to_sort(query: Query) -> list[tuple[str, int]]:
 
 def _sort_field(key: SortKey) -> str:
     definition = key.definition
-    if definition.indexed and definition.type in ("date", "quantity"):
-        return f"{definition.field}.{'l' if definition.type == 'date' else 'v'}"
-    return definition.field
+    if not definition.indexed:
+        return definition.field
+    field = definition.field if definition.scalar else f"{definition.field}:sort"
+    return f"{field}.{_SORT_PARTS[definition.type]}" if definition.type in _SORT_PARTS else field
+
+
+_SORT_PARTS = {"date": "l", "quantity": "v", "number": "v"}
 
 
 def sort_values(query: Query, doc: Mapping[str, Any]) -> list[Any]:
-    """The values by which :func:`to_sort` places ``doc`` (``_id``, ``at``, ``idx``), ``None`` where it has none.
-
-    Of several values the least counts when ascending, the greatest when descending.
-    """
+    """The values by which :func:`to_sort` places ``doc`` (``_id``, ``at``, ``idx``), ``None`` where it has none."""
     found: list[Any] = []
-    for field, direction in to_sort(query):
-        if not field.startswith("idx."):
-            found.append(doc[field])
-            continue
-        code, _, part = field.removeprefix("idx.").partition(".")
-        stored = doc["idx"].get(code)
-        values = [] if stored is None else stored if isinstance(stored, list) else [stored]
-        plain = [value[part] for value in values] if part else values
-        found.append((min(plain) if direction > 0 else max(plain)) if plain else None)
+    for field, _ in to_sort(query):
+        value: Any = doc
+        for step in field.split("."):
+            value = None if value is None else value.get(step)
+        found.append(value)
     return found
 
 
 def seek(query: Query, last: list[Any]) -> Filter:
     """The filter for what comes after the document whose :func:`sort_values` are ``last``, in the order of the sort."""
-    scalars = {_sort_field(key): key.definition.scalar for key in query.sort}
     branches: list[Filter] = []
     equal: list[Filter] = []
     bound: Filter = {}
     for (field, direction), value in zip(to_sort(query), last, strict=True):
-        scalar = scalars.get(field, True)
-        after = _after(field, direction, value, scalar=scalar)
+        after = _after(field, direction, value)
         if after is not None:
             branches.append({"$and": [*equal, after]} if equal else after)
-        if not equal and scalar and direction > 0 and value is not None:
+        if not equal and direction > 0 and value is not None:
             # Implied by every branch; it lets an index scan begin at the page.
             bound = {field: {"$gte": value}}
-        equal.append(_same(field, direction, value, scalar=scalar))
+        equal.append({field: {"$exists": False}} if value is None else {field: {"$eq": value}})
     return bound | _any(branches)
 
 
-def _after(field: str, direction: int, value: Any, *, scalar: bool) -> Filter | None:
+def _after(field: str, direction: int, value: Any) -> Filter | None:
     """Documents whose value comes later; ``None`` when none can."""
     if value is None:
         return {field: {"$exists": True}} if direction > 0 else None
-    later, not_later = ("$gt", "$lte") if direction > 0 else ("$lt", "$gte")
-    beyond: Filter = {field: {later: value}}
-    if not scalar:
-        beyond["$nor"] = [{field: {not_later: value}}]
-    return beyond if direction > 0 else {"$or": [beyond, {field: {"$exists": False}}]}
-
-
-def _same(field: str, direction: int, value: Any, *, scalar: bool) -> Filter:
-    if value is None:
-        return {field: {"$exists": False}}
-    same: Filter = {field: {"$eq": value}}
-    if not scalar:
-        same["$nor"] = [{field: {"$lt" if direction > 0 else "$gt": value}}]
-    return same
+    if direction > 0:
+        return {field: {"$gt": value}}
+    return {"$or": [{field: {"$lt": value}}, {field: {"$exists": False}}]}

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+
+from pymongo import InsertOne, ReplaceOne
 
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.log import get_logger
 from fhir_server.store.calendar_days import CalendarDays, Days, StaleCalendar
 from fhir_server.store.driver import BulkWriteError, Connection, DuplicateKeyError, OperationFailure, PyMongoError
-from fhir_server.store.resources import Resources, Stored
+from fhir_server.store.resources import HISTORY, Resources, Stored, document, kept, stored
 from fhir_server.store.turns import Turns
 
 T = TypeVar("T")
@@ -64,12 +66,43 @@ class Unit:
     async def get_many(self, type_: str, ids: list[str]) -> list[Stored]:
         return await self.resources.get_many(type_, ids)
 
+    async def current(self, type_: str, ids: Sequence[str]) -> dict[str, Stored]:
+        """Current versions by id, deletion markers included."""
+        if not ids:
+            return {}
+        cursor = self._connection.collection(type_).find(
+            {"_id": {"$in": list(ids)}}, {"idx": 0}, session=self.session, batch_size=len(ids) + 1
+        )
+        return {one["_id"]: stored(type_, one) for one in await cursor.to_list(None)}
+
     async def find(self, type_: str, where: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
         return await self.resources.find(type_, where, **options)
 
     async def insert(self, resource: Stored, index: Mapping[str, Any]) -> None:
         """:raises DuplicateKeyError: the id was taken meanwhile."""
         await self.resources.insert(resource, index)
+
+    async def write_many(self, type_: str, writes: Sequence[tuple[Stored | None, Stored, Mapping[str, Any]]]) -> None:
+        """As :meth:`write`, several of one type in two commands: ``(before, after, search values)``.
+
+        :raises Overtaken: somebody else was faster with one of them.
+        :raises BulkWriteError: an id was taken meanwhile.
+        """
+        old = [kept(before, after.at) for before, after, _ in writes if before]
+        if old:
+            await self._connection.collection(HISTORY).bulk_write(
+                [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in old], session=self.session
+            )
+        operations = [
+            ReplaceOne({"_id": before.id, "v": before.version}, document(after, index))
+            if before
+            else InsertOne(document(after, index))
+            for before, after, index in writes
+        ]
+        if operations:
+            done = await self._connection.collection(type_).bulk_write(operations, session=self.session)
+            if done.inserted_count + done.matched_count != len(operations):
+                raise Overtaken
 
     async def write(self, before: Stored | None, after: Stored, index: Mapping[str, Any]) -> None:
         """A first version, or the next one in place of ``before``.

@@ -10,14 +10,26 @@ import pytest
 
 from fhir_server.store.database import Store
 from fhir_server.store.driver import DuplicateKeyError
+from fhir_server.store.history import History, Window
 from fhir_server.store.resources import Stored
 from fhir_server.store.search_indexes import indexes
 
+WHOLE = Window()
 BODY = b'{"resourceType":"Patient","weight":1.500}'
 
 
 def _patient(id_: str, version: int = 1, *, deleted: bool = False) -> Stored:
     return Stored("Patient", id_, version, 1_000 * version, deleted, b"" if deleted else BODY, {"method": "PUT"})
+
+
+async def _versions(store: Store, id_: str, window: Window = WHOLE, **options: int) -> list[int]:
+    current = await store.resources.get("Patient", id_)
+    assert current
+    return [one.version for one in await History(store.resources).of(current, window, **options)]
+
+
+async def _of_type(store: Store, id_: str) -> list[Stored]:
+    return [one for one in await History(store.resources).page(["Patient"], Window(), None, 1_000) if one.id == id_]
 
 
 async def test_bytes_in_bytes_out(store: Store) -> None:
@@ -35,7 +47,7 @@ async def test_one_of_many_replaces_a_version(store: Store) -> None:
         *(store.resources.replace(first, replace(_patient(id_, 2), at=at), {}) for at in range(2_000, 2_010))
     )
     assert sum(done) == 1
-    assert [one.version for one in await store.resources.history("Patient", id_)] == [2, 1]
+    assert await _versions(store, id_) == [2, 1]
 
 
 async def test_history_is_newest_first_by_pages(store: Store) -> None:
@@ -44,12 +56,13 @@ async def test_history_is_newest_first_by_pages(store: Store) -> None:
     for version in range(1, 13):
         after = _patient(id_, version + 1, deleted=version == 6)
         assert await store.resources.replace(_patient(id_, version, deleted=version == 7), after, {})
-    history = store.resources.history
-    assert [one.version for one in await history("Patient", id_)] == list(range(13, 0, -1))
-    assert [one.version for one in await history("Patient", id_, limit=3)] == [13, 12, 11]
-    assert [one.version for one in await history("Patient", id_, below=11, limit=3)] == [10, 9, 8]
-    assert [one.version for one in await history("Patient", id_, since=11_000)] == [13, 12, 11]
-    assert await store.resources.count_history("Patient", id_) == 13
+    assert await _versions(store, id_) == list(range(13, 0, -1))
+    assert await _versions(store, id_, limit=3) == [13, 12, 11]
+    assert await _versions(store, id_, below=11, limit=3) == [10, 9, 8]
+    assert await _versions(store, id_, Window(since=11_000)) == [13, 12, 11]
+    current = await store.resources.get("Patient", id_)
+    assert current
+    assert await History(store.resources).count_of(current, Window(), 100) == 13
     old = await store.resources.version("Patient", id_, 7)
     assert old
     assert old.deleted
@@ -61,11 +74,13 @@ async def test_a_version_that_was_kept_and_not_replaced_shows_once(store: Store)
     """A process that dies between the two writes of an update leaves a copy of the current version in history."""
     id_ = uuid.uuid4().hex
     await store.resources.insert(_patient(id_), {})
-    await store.resources._keep(_patient(id_), None)
-    assert [one.version for one in await store.resources.history("Patient", id_)] == [1]
-    assert await store.resources.count_history("Patient", id_) == 1
+    await store.resources._keep(_patient(id_), 2_000)
+    assert await _versions(store, id_) == [1]
+    assert await History(store.resources).count_of(_patient(id_), Window(), 100) == 1
+    assert [one.version for one in await _of_type(store, id_)] == [1]
     assert await store.resources.replace(_patient(id_), _patient(id_, 2), {})
-    assert [one.version for one in await store.resources.history("Patient", id_)] == [2, 1]
+    assert await _versions(store, id_) == [2, 1]
+    assert [one.version for one in await _of_type(store, id_)] == [2, 1]
 
 
 @pytest.mark.parametrize(("type_", "field"), [("Slot", "wall"), ("Appointment", "placer")])

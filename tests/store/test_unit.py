@@ -141,3 +141,27 @@ async def test_holds_that_are_over_leave_the_days_that_are_written(store: Store)
     assert (await store.calendar.on([(name, DAY)]))[name] == [over]
     await store.units.run(book, now=101)
     assert [one.owner for one in (await store.calendar.on([(name, DAY)]))[name]] == ["Appointment/new"]
+
+
+async def test_several_writes_of_a_type_are_one_act(store: Store) -> None:
+    first, second, third = (uuid.uuid4().hex for _ in range(3))
+    old = Stored("Slot", first, 1, 1_000, False, b"{}", {})
+    assert await store.resources.insert(old, {})
+
+    async def work(unit: Unit) -> None:
+        await unit.write_many("Slot", [(old, _slot(first, 2), {}), (None, _slot(second), {})])
+        assert {one.version for one in (await unit.current("Slot", [first, second, third])).values()} == {1, 2}
+
+    await store.units.run(work, now=0)
+    found = await store.resources.version("Slot", first, 1)
+    assert found is not None
+    assert (found.at, await store.resources.version("Slot", first, 3)) == (1_000, None)
+
+    async def late(unit: Unit) -> None:
+        with pytest.raises(Overtaken):
+            await unit.write_many("Slot", [(old, _slot(first, 2), {}), (None, _slot(third), {})])
+        raise Problem(Category.RULE, ())
+
+    with pytest.raises(Problem):
+        await store.units.run(late, now=0)
+    assert await store.resources.get("Slot", third) is None

@@ -36,14 +36,26 @@ ELEMENTS = {
     ("Encounter", "location-period"): ["location", "period"],
     ("Encounter", "length"): ["length"],
     ("Location", "near"): ["position"],
+    ("Group", "characteristic"): ["characteristic", "code"],
+    ("Group", "characteristic-value"): ["characteristic"],
+    ("Group", "exclude"): ["characteristic", "exclude"],
+    ("Slot", "_profile"): ["meta", "profile"],
+    ("Slot", "_source"): ["meta", "source"],
+    ("Slot", "start"): ["start"],
+    ("Slot", "status"): ["status"],
+    ("Slot", "specialty"): ["specialty"],
 }
-STRINGS, DATES = {"name", "family", "given"}, {"date", "requested-period", "birthdate", "location-period"}
-REFERENCES = {"actor", "patient", "location"}
+STRINGS, DATES = {"name", "family", "given"}, {"date", "requested-period", "birthdate", "location-period", "start"}
+REFERENCES, URIS = {"actor", "patient", "location"}, {"_profile", "_source"}
+TREE = "abc"
+MEMBERS = {"http://v": [("http://x.example", "a"), ("http://y.example", "b")], "http://none": []}
 
 
 def holds(doc, resource, name, value, now_ms):
     """Whether one ``name=value`` is true for the resource (``doc`` has its id and its time)."""
     code, _, modifier = name.partition(":")
+    if modifier == "missing" and code.startswith("_") and code not in URIS:
+        return value == "false"
     if code == "_id":
         found = any(doc["_id"] == one for one in pieces(value, ","))
     elif code == "_lastUpdated":
@@ -53,7 +65,32 @@ def holds(doc, resource, name, value, now_ms):
         if modifier == "missing":
             return (not elements) == (value == "true")
         found = any(one_holds(code, modifier, one, elements, now_ms) for one in pieces(value, ","))
-    return not found if modifier == "not" else found
+    return not found if modifier in ("not", "not-in") else found
+
+
+def place(doc, resource, code):
+    """By what a resource is sorted, ``None`` without a value: of several values the first."""
+    if code in ("_id", "_lastUpdated"):
+        return doc["_id"] if code == "_id" else doc["at"]
+    elements = values(resource, code)
+    if not elements:
+        return None
+    first = elements[0]
+    if code in STRINGS:
+        return folded(words(first)[0])
+    if code in DATES or code == "-date-or-req-period":
+        return max(span(first)[0], datetime(1, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    if code == "length":
+        return float(first["value"])
+    if code in URIS:
+        return first
+    if code in REFERENCES:
+        if "reference" in first:
+            return first["reference"].removeprefix(BASE).split("/_history")[0]
+        return f"#={first['identifier']['value']}" if "identifier" in first else ""
+    (coding, *_) = codings(first) or [{"code": None}]
+    code = coding if isinstance(coding, str) else coding.get("code", coding.get("value"))
+    return "" if code is None else f"={code}"
 
 
 def pieces(text, mark):
@@ -77,15 +114,26 @@ def values(resource, code):
         return values(resource, "date") + values(resource, "requested-period")
     if (kind, code) == ("Location", "name"):
         return [resource["name"], *resource["alias"]]
+    if code == "deceased":
+        return ["true" if "deceasedDateTime" in resource else "false"]
+    if (kind, code) == ("Group", "value"):
+        found = [value for trait in resource.get("characteristic", []) for value in trait_values(trait)]
+        return sorted(found, key=lambda value: isinstance(value, bool))
     nodes = [resource]
     for step in ELEMENTS[kind, code]:
         reached = [node[step] for node in nodes if step in node]
         nodes = [item for each in reached for item in (each if isinstance(each, list) else [each])]
+    if code == "characteristic-value":
+        nodes = [node for node in nodes if trait_values(node)]
     if code == "phone":
         nodes = [node for node in nodes if node["system"] == "phone"]
     if code in ("patient", "location"):
         nodes = [node for node in nodes if kind_of(node) == code.capitalize()]
     return nodes
+
+
+def trait_values(trait):
+    return [trait[name] for name in ("valueCodeableConcept", "valueBoolean") if name in trait]
 
 
 def kind_of(node):
@@ -100,7 +148,15 @@ def one_holds(code, modifier, text, elements, now_ms):
     if code in DATES or code == "-date-or-req-period":
         return day(text, [span(node) for node in elements], now_ms)
     if code in REFERENCES:
+        if modifier == "identifier":
+            return any(token(text, node["identifier"]) for node in elements if "identifier" in node)
         return any(refers(code, text, node) for node in elements)
+    if code in URIS:
+        return any(url(modifier, text, node) for node in elements)
+    if code == "characteristic-value":
+        return any(all_parts(pieces(text, "$"), node) for node in elements)
+    if modifier in ("text", "of-type", "in", "not-in", "above", "below"):
+        return any(TOKENS[modifier](text, node) for node in elements)
     if code == "length":
         return any(amount(text, node) for node in elements)
     if code == "near":
@@ -142,6 +198,55 @@ def token(text, coding):
     if len(parts) == 1:
         return code == parts[0]
     return (system or "") == parts[0] and parts[1] in ("", code)
+
+
+def all_parts(parts, trait):
+    kind = any(token(parts[0], coding) for coding in codings(trait["code"]))
+    return kind and any(token(parts[1], coding) for value in trait_values(trait) for coding in codings(value))
+
+
+def coded(node):
+    return [each for each in codings(node) if isinstance(each, dict)]
+
+
+def displayed(text, node):
+    if isinstance(node, bool):
+        return False
+    concept = node.get("type", {}) if "value" in node else node
+    shown = [concept.get("text")] + ([] if "value" in node else [each.get("display") for each in coded(node)])
+    return any(each is not None and folded(each).startswith(folded(unescaped(text))) for each in shown)
+
+
+def of_type(text, node):
+    system, code, value = text.split("|")
+    kinds = node.get("type", {}).get("coding", [])
+    return node["value"] == value and any((each.get("system"), each["code"]) == (system, code) for each in kinds)
+
+
+def member(text, node):
+    return any((each.get("system"), each["code"]) in MEMBERS[text] for each in coded(node))
+
+
+def related(sign):
+    def holds_for(text, node):
+        system, code = text.split("|")
+        found = [TREE.index(each["code"]) - TREE.index(code) for each in coded(node) if each.get("system") == system]
+        return any(each * sign >= 0 for each in found)
+
+    return holds_for
+
+
+TOKENS = {
+    "text": displayed, "of-type": of_type, "in": member, "not-in": member, "above": related(-1), "below": related(1),
+}  # fmt: skip
+
+
+def url(modifier, text, node):
+    bare = node.split("|")[0]
+    if not modifier:
+        return text in (node, bare)
+    upper, lower = (text, bare) if modifier == "below" else (bare, text)
+    return lower.split("/")[: len(upper.split("/"))] == upper.split("/")
 
 
 def refers(code, text, node):
@@ -203,7 +308,7 @@ def amount(text, node):
     if unit and (unit[1] not in (node["code"], node["unit"]) or unit[0] not in ("", node["system"])):
         return False
     wanted, value = Decimal(digits), node["value"]
-    half = Decimal(5).scaleb(wanted.as_tuple().exponent - 1)
+    half = Decimal("0.5") if digits == "3e1" else Decimal(5).scaleb(wanted.as_tuple().exponent - 1)
     inside = wanted - half <= value < wanted + half
     return {
         "eq": inside,

@@ -52,13 +52,14 @@ def test_codes_of_a_type_are_unique():
 def test_single_and_coded_follow_the_elements():
     of = DEFINITIONS.of
     assert of("Slot")["start"].single
-    assert of("Slot")["start"].instant
+    assert of("Slot")["start"].longest == 1000
     assert of("Slot")["status"].coded
     assert of("Slot")["schedule"].single
     assert not of("Slot")["schedule"].scalar
     assert not of("Appointment")["patient"].single
     assert not of("Appointment")["-date-or-req-period"].single
-    assert not of("Appointment")["-date-or-req-period"].instant
+    assert of("Appointment")["-date-or-req-period"].longest == 0
+    assert of("Patient")["birthdate"].longest > 366 * 86_400_000
     assert not of("Location")["address"].single
     assert of("Location")["address-city"].single
     assert not of("Schedule")["offers"].single
@@ -73,7 +74,8 @@ def test_single_and_coded_follow_the_elements():
         {"expression": "Slot.start.exists()"},
         {"expression": "Appointment.start"},
         {"type": "composite"},
-        {"type": "number"},
+        {"type": "composite", "component": [{"definition": "urn:y", "expression": "start"}] * 2},
+        {"type": "resource"},
         {"base": ["Schedule"]},
     ],
 )
@@ -82,5 +84,5 @@ def test_what_cannot_be_evaluated_is_refused_at_load(tmp_path, changed):
     parameter |= {"description": "x"} | changed
     (tmp_path / "Resource.json").write_text('{"entry": []}')
     (tmp_path / "Slot.json").write_text(json.dumps({"entry": [{"resource": parameter}]}))
-    with pytest.raises(ValueError, match=r"urn:x|not understood"):
+    with pytest.raises(ValueError, match=r"urn:[xy]|not understood"):
         load(tmp_path)

@@ -45,9 +45,12 @@ def test_identifiers_contacts_and_codings_are_tokens():
 
 def test_codes_and_booleans_are_scalars():
     assert values("Slot", status="free") == {"status": "=free"}
-    assert values("Patient", active=False) == {"active": "=false"}
+    assert values("Schedule", active=False) == {"active": "=false"}
+    assert values("Patient")["deceased"] == values("Patient", deceasedBoolean=False)["deceased"] == "=false"
+    assert values("Patient", deceasedDateTime="2026")["deceased"] == "=true"
     assert values("Appointment", participant=[{"status": "accepted"}, {"status": "accepted"}]) == {
-        "part-status": ["=accepted"]
+        "part-status": ["=accepted"],
+        "part-status:sort": "=accepted",
     }
 
 
@@ -83,12 +86,14 @@ def test_actors_are_told_apart_by_type():
 def test_offers_of_a_schedule():
     url = f"{CANONICAL}StructureDefinition/offers"
     found = values("Schedule", extension=[{"url": url, "valueReference": {"reference": "HealthcareService/1"}}])
-    assert found == {"offers": ["HealthcareService/1"]}
+    assert found == {"offers": ["HealthcareService/1"], "offers:sort": "HealthcareService/1"}
 
 
 def test_canonicals_are_found_with_and_without_version():
     found = values("Slot", meta={"profile": ["http://p|1"], "source": "http://s"})
-    assert found == {"_profile": ["http://p|1", "http://p"], "_source": "http://s"}
+    assert found == {
+        "_profile": ["http://p|1", "http://p"], "_profile:sort": "http://p|1", "_source": "http://s"
+    }  # fmt: skip
     assert values("ServiceRequest", instantiatesCanonical=["http://p|1"])["instantiates-canonical"][1] == "http://p"
 
 
@@ -167,6 +172,40 @@ def test_unreadable_dates_are_found_by_none():
         assert values("Slot", start=text) == {}
 
 
+def test_what_is_displayed_stands_beside_the_codes():
+    concept = {"coding": [{"code": "c", "display": "Follow Up"}, {"code": "d"}], "text": "Núñez"}
+    assert values("Slot", serviceType=[concept, {"text": "nunez"}])["service-type:text"] == ["nunez", "follow up"]
+    assert values("Encounter", **{"class": {"code": "AMB", "display": "Ambulatory"}})["class:text"] == ["ambulatory"]
+    kind = {"coding": [{"system": "t", "code": "MR", "display": "no"}], "text": "Record  Number"}
+    found = values("Slot", identifier=[{"system": "s", "value": "v", "type": kind}, {"value": "w", "type": {}}])
+    assert found["identifier:text"] == ["record number"]
+    assert found["identifier:of-type"] == ["t|MR|v"]
+    assert not [key for key in values("Slot", status="free", identifier=[{"value": "w"}]) if ":text" in key]
+
+
+def test_of_several_values_the_first_is_sorted_by():
+    found = values("Patient", name=[{"family": "Zoë", "given": ["b", "a"]}, {"family": "Adams"}])
+    assert (found["family:sort"], found["given:sort"], found["name:sort"]) == ("zoe", "b", "zoe")
+    assert "birthdate:sort" not in values("Patient", birthDate="2026")
+    assert values("Slot", schedule={"reference": "Schedule/1"})["schedule:sort"] == "Schedule/1"
+
+
+def test_a_composite_keeps_the_parts_of_an_element_together():
+    traits = [
+        {"code": {"coding": [{"code": "a"}]}, "valueCodeableConcept": {"coding": [{"code": "b"}]}},
+        {"code": {"coding": [{"code": "c"}]}, "valueBoolean": False, "exclude": True},
+        {"code": {"coding": [{"code": "d"}]}, "valueQuantity": {"value": 1, "code": "kg"}},
+    ]
+    found = values("Group", characteristic=traits)
+    assert found["characteristic-value"] == [
+        {"c1": ["=a", "|a"], "c2": ["=b", "|b"]},
+        {"c1": ["=c", "|c"], "c2": ["=false"]},
+    ]
+    assert found["value"] == ["=b", "|b", "=false"]
+    assert found["exclude"] == ["=true"]
+    assert "characteristic-value:sort" not in found
+
+
 def test_quantities_and_positions():
     length = {"value": Decimal("30.0"), "system": "http://unitsofmeasure.org", "code": "min", "unit": "minutes"}
     assert values("Encounter", length=length)["length"] == {
@@ -180,7 +219,7 @@ def test_quantities_and_positions():
 
 def test_nothing_is_stored_for_what_is_absent():
     assert values("Appointment") == {}
-    assert values("Patient", name=[{}], telecom=[]) == {}
+    assert values("Practitioner", name=[{}], telecom=[]) == {}
 
 
 @pytest.mark.parametrize("broken", [[], [None], "text", 1, {"a": 1}, [[]], [1]])

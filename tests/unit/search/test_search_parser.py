@@ -180,14 +180,19 @@ def test_a_malformed_value_is_refused_by_name(kind, name, value, strict):
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        ("Slot", "service-type:text", "x"),
-        ("Slot", "service-type:in", "x"),
-        ("Slot", "service-type:below", "x"),
-        ("Slot", "identifier:of-type", "s|t|v"),
+        ("Slot", "service-type:in", "http://v"),
+        ("Slot", "service-type:not-in", "http://v"),
+        ("Slot", "service-type:below", "s|x"),
+        ("Slot", "service-type:of-type", "s|t|v"),
+        ("Slot", "identifier:in", "http://v"),
+        ("Slot", "status:text", "x"),
+        ("Patient", "active:above", "s|x"),
+        ("Patient", "phone:text", "x"),
         ("Slot", "start:exact", "2026"),
-        ("Slot", "_profile:below", "http://p"),
-        ("Slot", "_id:missing", "true"),
-        ("Slot", "_lastUpdated:missing", "true"),
+        ("Slot", "_profile:exact", "http://p"),
+        ("Slot", "_id:text", "x"),
+        ("ServiceRequest", "instantiates-canonical:below", "http://p"),
+        ("Group", "characteristic-value:exact", "a$b"),
         ("Patient", "name:not", "x"),
         ("Appointment", "actor:Organization", "1"),
         ("Appointment", "actor:not", "1"),
@@ -202,7 +207,7 @@ def test_a_malformed_value_is_refused_by_name(kind, name, value, strict):
         ("Patient", "_has:Appointment:patient:no-such", "x"),
         ("Location", "near:exact", "1|1"),
         ("Location", "_sort", "near"),
-        ("Appointment", "_sort", "actor,patient"),
+        ("Group", "_sort", "characteristic-value"),
         ("Appointment", "_sort", "date,date,date,date,date,date"),
         ("Slot", "_include:recurse", "Slot:schedule"),
         ("Slot", "_text", "x"),
@@ -213,7 +218,7 @@ def test_a_malformed_value_is_refused_by_name(kind, name, value, strict):
 )
 @pytest.mark.parametrize("strict", [True, False])
 def test_what_would_widen_the_answer_is_refused_even_when_lenient(kind, name, value, strict):
-    problem = refused(kind, (name, value), strict=strict)
+    problem = refused(kind, (name, value), strict=strict, terminology=None)
     assert problem.category is Category.NOT_SUPPORTED
     assert [issue.expression for issue in problem.issues] == [name]
 
