@@ -9,6 +9,9 @@ from fhir_server.fhir.json import dump
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from decimal import Decimal
+
+MATCH_GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,34 @@ def searchset_bytes(
     return _bundle("searchset", parts, total, links, bundle_id)
 
 
-def history_bytes(
-    entries: Iterable[HistoryEntry], total: int | None, links: list[tuple[str, str]], bundle_id: str = ""
+def graded_bytes(
+    entries: Iterable[tuple[str, bytes, Decimal, str]],
+    outcome: bytes | None,
+    total: int,
+    links: list[tuple[str, str]],
 ) -> bytes:
-    """A history, newest version first as the caller orders it."""
+    """A searchset of ``(fullUrl, body, score, match-grade)``, then an OperationOutcome if there is something to say.
+
+    https://hl7.org/fhir/R4/extension-match-grade.html
+    """
+    parts = [
+        b'{%b"resource":%b,"search":%b}'
+        % (
+            _full_url(full_url),
+            body,
+            dump({"extension": [{"url": MATCH_GRADE, "valueCode": grade}], "mode": "match", "score": score}),
+        )
+        for full_url, body, score, grade in entries
+    ]
+    if outcome is not None:
+        parts.append(b'{"resource":%b,"search":{"mode":"outcome"}}' % outcome)
+    return _bundle("searchset", parts, total, links, "")
+
+
+def history_bytes(
+    entries: Iterable[HistoryEntry], total: int | None, links: list[tuple[str, str]], last_updated: str = ""
+) -> bytes:
+    """A history, newest version first as the caller orders it; ``last_updated`` is an instant."""
     parts = [
         b'{%b%b"request":%b,"response":%b}'
         % (
@@ -61,7 +88,7 @@ def history_bytes(
         )
         for entry in entries
     ]
-    return _bundle("history", parts, total, links, bundle_id)
+    return _bundle("history", parts, total, links, "", last_updated)
 
 
 def response_bytes(kind: str, entries: Iterable[tuple[str, bytes | None, Response]]) -> bytes:
@@ -74,10 +101,19 @@ def response_bytes(kind: str, entries: Iterable[tuple[str, bytes | None, Respons
     return _bundle(kind, parts, None, [], "")
 
 
-def _bundle(kind: str, parts: list[bytes], total: int | None, links: list[tuple[str, str]], bundle_id: str) -> bytes:
+def _bundle(
+    kind: str,
+    parts: list[bytes],
+    total: int | None,
+    links: list[tuple[str, str]],
+    bundle_id: str,
+    last_updated: str = "",
+) -> bytes:
     head: dict[str, Any] = {"resourceType": "Bundle"}
     if bundle_id:
         head["id"] = bundle_id
+    if last_updated:
+        head["meta"] = {"lastUpdated": last_updated}
     head["type"] = kind
     if total is not None:
         head["total"] = total

@@ -39,11 +39,11 @@ class Written(Decimal):
         return self._text
 
 
-def parse(raw: bytes) -> Any:
+def parse(raw: bytes, *, depth: int = MAX_DEPTH) -> Any:
     """Read one JSON text in UTF-8.
 
     Refused as ``Category.STRUCTURE``: anything that is not JSON (NaN, trailing text, a byte order mark, a lone
-    surrogate), a property that occurs twice or is null, a control character, nesting deeper than ``MAX_DEPTH`` and
+    surrogate), a property that occurs twice or is null, a control character, nesting deeper than ``depth`` and
     numbers beyond 64 digits or 1e±308. The texts name line and column, never a value.
     """
     if raw.startswith(_BOM):
@@ -59,8 +59,8 @@ def parse(raw: bytes) -> Any:
         raise _refusal(_TOO_DEEP) from None
     if b"\\" in raw:
         _check_escapes(raw, value)
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
-        _check_depth(value)
+    if raw.count(b"{") + raw.count(b"[") > depth:
+        check_depth(value, depth)
     return value
 
 
@@ -106,6 +106,11 @@ def _decimal(text: str) -> Decimal:
     return number if str(number) == text else Written(text)
 
 
+def number(text: str) -> int | Decimal:
+    """A JSON number by its text, as :func:`parse` reads it; the text must have the form of one."""
+    return _integer(text) if text.removeprefix("-").isdecimal() else _decimal(text)
+
+
 def _integer(text: str) -> int | Decimal:
     """An int where 64 bits hold it and its text comes back, else a decimal."""
     if len(text) < 19 and text != "-0":
@@ -138,9 +143,10 @@ def _check_escapes(raw: bytes, value: Any) -> None:
             level.extend(node)
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any, depth: int = MAX_DEPTH) -> None:
+    """:raises Problem: objects and arrays are nested deeper than ``depth``."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             child
             for node in level

@@ -39,8 +39,10 @@ _CODES: dict[tuple[str, str], frozenset[str]] = {
     ("Duration", "comparator"): _COMPARATOR,
     ("TimingRepeat", "when"): frozenset(_EVENTS.split()),
 }
-# An open list in the specification.
-_OPEN = frozenset((("Expression", "language"),))
+# Open lists in the specification.
+_OPEN = frozenset(
+    (("Expression", "language"), ("CapabilityStatement", "format"), ("CapabilityStatement", "patchFormat"))
+)
 
 # What one broken value reads like; the first part of pydantic's error type decides.
 _WORDS = {
@@ -83,12 +85,13 @@ class Element:
 
 @functools.cache
 def elements(type_name: str) -> dict[str, Element]:
-    """The elements of a resource, datatype or backbone type by JSON name, ``resourceType`` and ``_name`` left out.
+    """The elements of a resource, datatype or backbone type by JSON name, in the order of the specification.
 
-    Raises ``ValueError`` for an unknown type.
+    ``resourceType`` and ``_name`` are left out. Raises ``ValueError`` for an unknown type.
     """
     found: dict[str, Element] = {}
-    for field in _model(type_name).model_fields.values():
+    model = _model(type_name)
+    for field in model.model_fields.values():
         name = field.alias or ""
         hints: Any = field.json_schema_extra or {}
         if name.startswith("_") or name in _BEYOND_R4 or name in {"fhir_comments", "resource_type"} or not name:
@@ -105,7 +108,7 @@ def elements(type_name: str) -> dict[str, Element]:
             targets=frozenset(hints.get("enum_reference_types", ())),
             choice=hints.get("one_of_many", ""),
         )
-    return found
+    return {name: found[name] for name in model.elements_sequence() if name in found}
 
 
 @functools.cache
