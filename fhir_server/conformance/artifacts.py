@@ -5,6 +5,7 @@ profiles/operation_definitions/*.json   one a file, named as its id
 profiles/search_parameters/*.json       read by fhir_server.search.definitions
 profiles/examples/*.json                valid resources
 terminology/code_systems/*.json         terminology/value_sets/*.json
+terminology/concept_maps/*.json
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Artifacts:
     operation_definitions: dict[str, Resource]
     code_systems: dict[str, Resource]
     value_sets: dict[str, Resource]
+    concept_maps: dict[str, Resource]
     examples: dict[str, Resource]
     search_parameters: Path
 
@@ -44,6 +46,7 @@ class Artifacts:
             operation_definitions=_read(profiles / "operation_definitions", "id"),
             code_systems=_read(terminology / "code_systems", "url"),
             value_sets=_read(terminology / "value_sets", "url"),
+            concept_maps=_read(terminology / "concept_maps", "url"),
             examples={
                 f"{example['resourceType']}/{example['id']}": example
                 for example in _read(profiles / "examples", "id").values()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from fhir_server.settings import CANONICAL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 FHIR_VERSION = "4.0.1"
+SOFTWARE = "fhir-scheduling-server"
+"""The id of what the software can do, wherever it runs."""
 
 Resource = dict[str, Any]
 
@@ -83,6 +87,7 @@ def capability_statement(server: ServerDescription) -> Resource:
         "status": "active",
         "date": server.date,
         "kind": "instance",
+        "instantiates": [f"{CANONICAL}CapabilityStatement/{SOFTWARE}"],
         "software": {"name": server.software, "version": server.version},
         "implementation": {"description": server.title, "url": server.base_url},
         "fhirVersion": FHIR_VERSION,
@@ -91,6 +96,23 @@ def capability_statement(server: ServerDescription) -> Resource:
     _put(statement, "patchFormat", list(server.patch_formats))
     statement["rest"] = [rest]
     return statement
+
+
+def software_statement(server: ServerDescription) -> Resource:
+    """The CapabilityStatement of kind *capability* that an instance of this software instantiates."""
+    instance = capability_statement(server)
+    kept = {name: value for name, value in instance.items() if name not in {"implementation", "instantiates"}}
+    return {
+        "resourceType": "CapabilityStatement",
+        "id": SOFTWARE,
+        "url": f"{CANONICAL}CapabilityStatement/{SOFTWARE}",
+        "version": server.version,
+        "experimental": False,
+        "publisher": server.title,
+        "description": "What this server can do, made from the tables that serve requests.",
+        **kept,
+        "kind": "capability",
+    }
 
 
 def _resource(described: TypeDescription) -> Resource:

@@ -1,4 +1,4 @@
-"""May this resource be stored? Shape, values, bindings, targets, invariants and our extensions, all faults together."""
+"""May this resource be stored? Shape, values, bindings, targets, invariants, profiles: all faults together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from fhir_server.errors import Category, Issue, Problem, problem
 from fhir_server.fhir import models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fhir_server.conformance.profiles import Profiles
 
 Resource = dict[str, Any]
 
@@ -21,13 +23,18 @@ class Validator:
     """Checks resources of the types that this server holds.
 
     ``extra_checks`` by resource type see a resource whose own elements have the right JSON types; they bring in what
-    lies above this room, such as the terms of a Schedule.
+    lies above this room, such as the terms of a Schedule. ``profiles`` are checked where ``meta.profile`` names one.
     """
 
-    __slots__ = ("_extra",)
+    __slots__ = ("_extra", "profiles")
 
-    def __init__(self, extra_checks: Mapping[str, Callable[[Resource], list[Issue]]] | None = None) -> None:
+    def __init__(
+        self,
+        extra_checks: Mapping[str, Callable[[Resource], list[Issue]]] | None = None,
+        profiles: Profiles | None = None,
+    ) -> None:
         self._extra = dict(extra_checks or {})
+        self.profiles = profiles
 
     def check(self, resource: Any, type_name: str) -> None:
         """Raise a Problem with every fault of a resource that should be of ``type_name``.
@@ -44,8 +51,11 @@ class Validator:
             categories = {issue.category for issue in issues}
             raise Problem(next(one for one in _GRAVITY if one in categories), tuple(issues))
 
-    def issues(self, resource: Resource, type_name: str) -> list[Issue]:
-        """Every fault of a resource of ``type_name``; empty when it may be stored."""
+    def issues(self, resource: Resource, type_name: str, profiles: Iterable[str] = ()) -> list[Issue]:
+        """Every fault of a resource of ``type_name``; empty when it may be stored.
+
+        ``profiles`` are canonical URLs to check beside those of ``meta.profile``; unknown ones are not checked.
+        """
         shape = shape_of(resource, type_name)
         found = shape.issues
         if not shape.unreadable:
@@ -54,7 +64,16 @@ class Validator:
             _add_new(found, invariant_issues(resource))
             if type_name in self._extra:
                 _add_new(found, self._extra[type_name](resource))
+            claimed = [*claimed_profiles(resource), *profiles]
+            if claimed and self.profiles:
+                _add_new(found, self.profiles.issues(resource, claimed))
         return found
+
+
+def claimed_profiles(resource: Resource) -> list[str]:
+    """The canonical URLs in ``meta.profile``."""
+    meta = resource.get("meta")
+    return [one for one in meta.get("profile", ()) if isinstance(one, str)] if meta else []
 
 
 def _add_new(found: list[Issue], more: list[Issue]) -> None:
