@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.clinic import (
+    HOUSEHOLD,
     PAGE,
     PATIENTS,
     PUBLISHED_SCHEDULES,
@@ -15,9 +16,11 @@ from bench.clinic import (
     Clinic,
     appointment,
     cells,
+    household,
     patient,
     published_slot,
     service_name,
+    slot_and_appointment,
     slot_name,
     utc,
 )
@@ -74,9 +77,27 @@ async def search_computed(caller: Caller, n: int) -> None:
     _page(reply)
 
 
-def _page(reply: Reply) -> None:
-    if expect(reply, 200).body.count(b'"fullUrl"') != PAGE:
-        raise Unexpected(f"not {PAGE} Slots: {reply.body[:300]!r}")
+async def search_chained(caller: Caller, n: int) -> None:
+    """One page of the Slots of a provider, through the Schedule."""
+    actor = f"Practitioner/locum-{n % PUBLISHED_SCHEDULES:02d}"
+    reply = await caller.http.ask("GET", f"Slot?schedule.actor={actor}&start=ge{caller.clinic.window[0]}&_count={PAGE}")
+    _page(reply)
+
+
+async def search_include(caller: Caller, n: int) -> None:
+    """One page of Slots with their Schedule and its provider: two levels of includes."""
+    schedule = f"Schedule/published-{n % PUBLISHED_SCHEDULES:02d}"
+    reply = await caller.http.ask(
+        "GET",
+        f"Slot?schedule={schedule}&start=ge{caller.clinic.window[0]}&_count={PAGE}"
+        "&_include=Slot:schedule&_include:iterate=Schedule:actor",
+    )
+    _page(reply, PAGE + 2)
+
+
+def _page(reply: Reply, rows: int = PAGE) -> None:
+    if expect(reply, 200).body.count(b'"fullUrl"') != rows:
+        raise Unexpected(f"not {rows} resources: {reply.body[:300]!r}")
 
 
 async def create_patient(caller: Caller, n: int) -> None:
@@ -89,6 +110,22 @@ async def create_appointment(caller: Caller, n: int) -> None:
     number = BOOKED_AFTER * cells(schedule) + n // RULED
     body = json.dumps(appointment(caller.clinic, schedule, number, n % PATIENTS))
     expect(await caller.http.ask("POST", "Appointment", body.encode()), 201)
+
+
+async def transaction(caller: Caller, n: int) -> None:
+    """20 entries: ten Patients and the ten RelatedPersons that refer to them by ``urn:uuid:``."""
+    body = json.dumps(household(n)).encode()
+    reply = expect(await caller.http.ask("POST", "", body), 200)
+    if reply.body.count(b'"201') != 2 * HOUSEHOLD:
+        raise Unexpected(f"not {2 * HOUSEHOLD} created: {reply.body[:300]!r}")
+
+
+async def bundle_book(caller: Caller, n: int) -> None:
+    """A Slot and the Appointment that fills it, in one transaction Bundle."""
+    body = json.dumps(slot_and_appointment(caller.clinic, n)).encode()
+    reply = expect(await caller.http.ask("POST", "", body), 200)
+    if reply.body.count(b'"201') != 2:
+        raise Unexpected(f"not booked: {reply.body[:300]!r}")
 
 
 async def update(caller: Caller, n: int) -> None:
@@ -163,8 +200,12 @@ CASES: Mapping[str, Case] = {
     "read": Case("read Slot", read, 2),
     "search": Case("search, 50 stored Slots", search, 2),
     "search-computed": Case("search, 50 Slots of rules", search_computed, 2),
+    "search-chained": Case("search, 50 Slots by chain", search_chained, 2),
+    "search-include": Case("search, 50 Slots, 2 includes", search_include, 2),
     "create-patient": Case("create Patient", create_patient),
     "create-appointment": Case("create Appointment", create_appointment, 2.5),
+    "transaction": Case("transaction, 20 entries", transaction),
+    "bundle-book": Case("Slot + Appointment, 1 Bundle", bundle_book, 2.5),
     "update": Case("update Slot, If-Match", update),
     "find": Case("$find, 1 provider, 14 days", find),
     "first-available": Case("first available, 200 providers", first_available, aim_ms=60),

@@ -27,6 +27,9 @@ OPEN_HOURS = range(8, 17)
 WINDOW_DAYS = 14
 FULL = 0.4
 PAGE = 50
+HOUSEHOLD = 10
+BUNDLED_AFTER = 10_000
+"""Published Slots of the bundles begin behind all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,43 @@ def published_slot(clinic: Clinic, schedule: int, number: int, comment: str = ""
         "end": (start + timedelta(minutes=20)).isoformat(),
     }
     return slot | ({"comment": comment} if comment else {})
+
+
+def household(number: int) -> dict[str, Any]:
+    """A transaction Bundle of ten Patients and a RelatedPerson of each, twenty entries."""
+    entries = []
+    for one in range(HOUSEHOLD):
+        urn = f"urn:uuid:00000000-0000-4000-8000-{one:012d}"
+        related = {
+            "resourceType": "RelatedPerson", "patient": {"reference": urn},
+            "name": [{"family": f"Family{number % 500}", "given": [f"Parent{one}"]}],
+            "relationship": [
+                {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "PRN"}]}
+            ],
+        }  # fmt: skip
+        resource = patient(1_000_000 + number * HOUSEHOLD + one)
+        entries.append({"fullUrl": urn, "resource": resource, "request": {"method": "POST", "url": "Patient"}})
+        entries.append({"resource": related, "request": {"method": "POST", "url": "RelatedPerson"}})
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def slot_and_appointment(clinic: Clinic, number: int) -> dict[str, Any]:
+    """A transaction Bundle: the n-th new Slot of a Schedule without rules, and the Appointment that fills it."""
+    schedule, place = number % PUBLISHED_SCHEDULES, BUNDLED_AFTER + number // PUBLISHED_SCHEDULES
+    urn = "urn:uuid:00000000-0000-4000-8000-000000000001"
+    slot = published_slot(clinic, schedule, place)
+    del slot["id"]
+    people = [f"Patient/patient-{number % PATIENTS:04d}", f"Practitioner/locum-{schedule:02d}"]
+    booked = {
+        "resourceType": "Appointment", "status": "booked", "slot": [{"reference": urn}],
+        "start": slot["start"], "end": slot["end"],
+        "participant": [{"actor": {"reference": one}, "status": "accepted"} for one in people],
+    }  # fmt: skip
+    entries = [
+        {"fullUrl": urn, "resource": slot, "request": {"method": "POST", "url": "Slot"}},
+        {"resource": booked, "request": {"method": "POST", "url": "Appointment"}},
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
 def surroundings() -> Iterator[dict[str, Any]]:

@@ -4,10 +4,14 @@ case                 per call
 -------------------  ------------------------------------------------------------------------------------------------
 read                 find_one
 search               find, 51 rows by index, bodies only
+search-chained       find the Schedule of the provider, then as search
+search-include       as search with the index values, find_one Schedule, find_one Practitioner
 search-computed      find the calendar days of the fortnight, find the stored Slots in it
 create-patient       insert_one
 create-appointment   transaction: find 2 calendar days, find_one Slot, bulk_write 2 calendar days, insert Slot, insert
                      Appointment, commit
+transaction          transaction: insert 10 Patients, insert 10 RelatedPersons, commit
+bundle-book          as create-appointment
 update               find_one, upsert the old version into the history, replace_one where the version is still the same
 find                 find the calendar days of the fortnight
 first-available      find one calendar day of each of the 200 providers
@@ -45,6 +49,7 @@ class Driver:
         self._run = f"{os.getpid():x}"
         self._patient: dict[str, Any] = {}
         self._booking: dict[str, Any] = {}
+        self._household: dict[str, list[dict[str, Any]]] = {}
 
     async def open(self, order: Order) -> tuple[Work, Callable[[], Awaitable[None]]]:
         self._clinic = Clinic(date.fromisoformat(order["first"]))
@@ -53,6 +58,13 @@ class Driver:
             self._patient = await self._one("Patient", self._written(order))
         if order["case"] in {"create-appointment", "find-book"}:
             await self._learn_booking(self._written(order), order["callers"])
+        if order["case"] == "bundle-book":
+            await self._learn_booking(self._entries(order)[1][1], order["callers"])
+        if order["case"] == "transaction":
+            entries = [(type_, await self._one(type_, id_)) for type_, id_ in self._entries(order)]
+            self._household = {
+                type_: [one for kind, one in entries if kind == type_] for type_ in ("Patient", "RelatedPerson")
+            }
         if order["case"] == "update":
             await self._learn_slots(self._written(order), order["callers"])
 
@@ -65,6 +77,12 @@ class Driver:
         """The id of what the recorded call wrote last."""
         id_: str = json.loads(b64decode(order["exchanges"][-1]["body"]))["id"]
         return id_
+
+    def _entries(self, order: Order) -> list[tuple[str, str]]:
+        """Type and id of what each entry of the recorded Bundle wrote."""
+        bundle = json.loads(b64decode(order["exchanges"][-1]["body"]))
+        places = [one["response"]["location"].partition("/_history")[0] for one in bundle["entry"]]
+        return [(place.rsplit("/", 2)[-2], place.rsplit("/", 2)[-1]) for place in places]
 
     async def _one(self, type_: str, id_: str) -> dict[str, Any]:
         found: dict[str, Any] = await self._db.collection(type_).find_one({"_id": id_})
@@ -103,6 +121,17 @@ class Driver:
         }  # fmt: skip
         await self._rows(where, PAGE + 1, {"body": 1, "at": 1, "idx.start.l": 1})
 
+    async def _search_chained(self, caller: int, n: int) -> None:
+        actor = f"Practitioner/locum-{n % PUBLISHED_SCHEDULES:02d}"
+        await self._db.collection("Schedule").find({"idx.actor": actor, **ALIVE}, {"_id": 1}).to_list(None)
+        await self._search(caller, n)
+
+    async def _search_include(self, caller: int, n: int) -> None:
+        await self._search(caller, n)
+        number = n % PUBLISHED_SCHEDULES
+        await self._db.collection("Schedule").find_one({"_id": f"published-{number:02d}"}, {"body": 1, "idx": 1})
+        await self._db.collection("Practitioner").find_one({"_id": f"locum-{number:02d}"}, {"body": 1, "idx": 1})
+
     async def _search_computed(self, caller: int, n: int) -> None:
         await self._find(caller, n)
         low, high = self._low * 1000, (self._low + WINDOW_DAYS * 86400) * 1000
@@ -121,6 +150,16 @@ class Driver:
 
     async def _create_patient(self, _: int, __: int) -> None:
         await self._db.collection("Patient").insert_one({**self._patient, "_id": self._fresh()})
+
+    async def _transaction(self, _: int, __: int) -> None:
+        people = {type_: [{**one, "_id": self._fresh()} for one in each] for type_, each in self._household.items()}
+        async with self._db.transaction() as session:
+            for type_, documents in people.items():
+                await self._db.collection(type_).insert_many(documents, session=session)
+            await session.commit_transaction()
+
+    async def _bundle_book(self, caller: int, n: int) -> None:
+        await self._create_appointment(caller, n)
 
     def _fresh(self) -> str:
         """A new id as long as the server's."""
@@ -152,7 +191,8 @@ class Driver:
         slots = self._db.collection("Slot")
         before = await slots.find_one({"_id": id_})
         key = f"Slot/{id_}/{before['v']:010d}"
-        old = {"_id": key, **{name: before[name] for name in ("at", "deleted", "body", "method")}}
+        old = {"_id": key, **{name: before[name] for name in ("v", "at", "deleted", "body", "method")}}
+        old |= {"type": "Slot", "id": id_, "until": before["at"]}
         await self._db.collection("history").replace_one({"_id": key}, old, upsert=True)
         await slots.replace_one({"_id": id_, "v": before["v"]}, {**before, "v": before["v"] + 1})
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from fhir_server import log
-from fhir_server.bootstrap import build
+from fhir_server.bootstrap import build, prepare
 from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
 from fhir_server.rest import metrics
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> Server:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         world = build(settings)
-        await world.store.prepare()
+        await prepare(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
         _settle_memory()

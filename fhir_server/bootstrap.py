@@ -10,14 +10,21 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_server.conformance.artifacts import Artifacts
+from fhir_server.conformance.profiles import Profiles
+from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.log import get_logger
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
+from fhir_server.services.artifacts import Shelf
 from fhir_server.services.catalogue import Catalogue
+from fhir_server.services.rebuild import rebuild_index
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store.database import open_store
+
+log = get_logger("bootstrap")
 
 
 def build(settings: Settings) -> World:
@@ -31,13 +38,19 @@ def build(settings: Settings) -> World:
         msg = f"FHIR_TIMEZONE is no IANA time zone: {settings.timezone}"
         raise ValueError(msg) from None
     artifacts = Artifacts.load()
+    terminology = Terminology(artifacts)
     store = open_store(settings)
     return World(
         settings=settings,
         store=store,
         artifacts=artifacts,
+        terminology=terminology,
+        shelf=Shelf(artifacts, zone),
         definitions=definitions.load(artifacts.search_parameters),
-        validator=Validator(dict.fromkeys(RESOURCE_TYPES, terms.problems)),
+        validator=Validator(
+            dict.fromkeys(RESOURCE_TYPES, terms.problems),
+            Profiles(artifacts.structure_definitions, terminology.members),
+        ),
         catalogue=Catalogue(store, settings.bases),
         zone=zone,
         bases=settings.bases,
@@ -67,12 +80,23 @@ class Opened:
         return True
 
 
+async def prepare(world: World) -> None:
+    """Collections, indexes and the layout of the data; search values of an older layout are made anew.
+
+    :raises NewerDataError: the data was written by a newer server.
+    """
+    if await world.store.prepare():
+        log.info("search values of an older layout are made anew")
+        await rebuild_index(world, verify=False)
+        await world.store.reindexed()
+
+
 @asynccontextmanager
 async def open_world(settings: Settings) -> AsyncIterator[Opened]:
     """A world with collections and indexes in place; closed at the end."""
     world = build(settings)
     try:
-        await world.store.prepare()
+        await prepare(world)
         yield Opened(world)
     finally:
         await world.store.close()

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     page_size: int = Field(50, ge=1, description="search page when the client names no _count")
     page_limit: int = Field(1000, ge=1, description="largest search page")
     body_limit: int = Field(2 * 1024 * 1024, ge=1024, description="largest request body in bytes")
+    bundle_limit: int = Field(1000, ge=1, description="most entries of a batch or transaction")
+    bundle_body_limit: int = Field(16 * 1024 * 1024, ge=1024, description="largest batch or transaction in bytes")
     find_window_days: int = Field(92, ge=1, description="longest $find window in days")
     hold_minutes: int = Field(10, ge=1, description="length of a hold where no booking-policy says one")
     max_hold_minutes: int = Field(60, ge=1, description="longest hold where no booking-policy says one")

@@ -19,6 +19,7 @@ from fhir_server.app import Server, create_app
 from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
+from tests.conformance.recorder import recorder
 
 FHIR_JSON = "application/fhir+json"
 
@@ -43,9 +44,14 @@ async def app(settings: Settings) -> AsyncIterator[Server]:
 async def client(app: Server) -> AsyncIterator[Any]:
     """An HTTP client whose base is the FHIR base of the server in this process."""
     transport = httpx.ASGITransport(app=app)
+    heard = recorder()
     async with httpx.AsyncClient(transport=transport, base_url="http://fhir.test/fhir/", timeout=30) as made:
         made.headers["Content-Type"] = FHIR_JSON
+        if heard:
+            made.event_hooks = {"response": [heard.hear]}
         yield made
+    if heard:
+        heard.check()
 
 
 @pytest.fixture

@@ -146,7 +146,8 @@ async def _first_steps(base: str) -> tuple[str, ...]:
     from fhir_server.remote.http import httpx
 
     find, _ = curl_lines(base)
-    url = find.split("'")[1]
+    # The one who is to be booked may be elsewhere at the first time.
+    url = find.split("'")[1] + f"&patient={PATIENT}"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
             answer = await client.get(url)

@@ -9,11 +9,15 @@ from email.utils import formatdate
 from fhir_server.store.resources import Stored
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
+FHIR_XML = "application/fhir+xml; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; ``headers`` without content type and length, which the door adds for a body."""
+    """An HTTP answer; ``headers`` without content type and length, which the door adds for a body.
+
+    A body of ``FHIR_JSON`` goes out as XML when the client prefers that; no handler needs to know.
+    """
 
     status: int
     body: bytes = b""

@@ -11,12 +11,14 @@ from urllib.parse import parse_qsl
 
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
+from fhir_server.fhir.xml import from_xml
 from fhir_server.services.conditions import Condition
 from fhir_server.services.world import Caller, World
 
 _FHIR_VERSION = re.compile(r"fhirversion\s*=\s*\"?([^\s;\",]*)", re.IGNORECASE)
 _ETAG = re.compile(r'W/"([^"]*)"|"([^"]*)"|(\*)')
 JSON_TYPES = frozenset({"application/fhir+json", "application/json", "text/json", "application/json+fhir"})
+XML_TYPES = frozenset({"application/fhir+xml", "application/xml", "text/xml", "application/xml+fhir"})
 PATCH_JSON = "application/json-patch+json"
 RETURNS = frozenset({"minimal", "representation", "OperationOutcome"})
 """What ``Prefer: return`` may ask for. https://hl7.org/fhir/R4/http.html#ops"""
@@ -49,14 +51,14 @@ class Context:
         except (UnicodeDecodeError, ValueError):
             raise problem(Category.INVALID, "the query is not URL-encoded UTF-8, or too long") from None
 
-    async def body(self) -> bytes:
-        """The whole body.
+    async def body(self, limit: int | None = None) -> bytes:
+        """The whole body; ``limit`` in bytes is that of a resource unless the first who asks says another.
 
         :raises Problem: 413 when it is over the limit.
         """
         if self._body is not None:
             return self._body
-        limit = self.world.settings.body_limit
+        limit = limit or self.world.settings.body_limit
         stated = self.headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > limit:
             raise problem(Category.TOO_LARGE, f"the body is larger than {limit} bytes")
@@ -79,18 +81,15 @@ class Context:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def resource(self) -> dict[str, Any]:
-        """The body as a FHIR resource.
+        """The body as a FHIR resource in the shape of JSON, whichever format it came in.
 
         :raises Problem: 415 for another format, 400 for what is no resource.
         """
+        if self.content_type in XML_TYPES:
+            return from_xml(await self.body())
         if self.content_type not in JSON_TYPES:
-            text = "the body must be application/fhir+json"
+            text = "the body must be application/fhir+json or application/fhir+xml"
             raise problem(Category.MEDIA_TYPE, text)
-        stated = self.headers.get("content-type", "")
-        if "charset=" in stated.lower().replace('"', "").replace("charset=utf-8", ""):
-            raise problem(Category.MEDIA_TYPE, "the body must be UTF-8")
-        if not speaks_r4(stated):
-            raise problem(Category.MEDIA_TYPE, "this server speaks FHIR 4.0")
         resource = parse(await self.body())
         if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
             raise problem(Category.STRUCTURE, "the body is not a FHIR resource", "resourceType")

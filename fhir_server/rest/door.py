@@ -51,6 +51,7 @@ class Door:
         route = "unmatched"
         try:
             route, answer = await self._answer(scope, receive, headers, request_id)
+            answer = negotiation.presented(headers, scope.get("query_string", b""), answer)
         except Exception:
             # The last resort: nothing of the fault reaches the client, everything reaches the log.
             log.exception("request failed", request_id=request_id, method=scope["method"], route=route)
@@ -71,7 +72,7 @@ class Door:
             self.world.catalogue.begin()
             negotiation.check(context)
             route, handler = router.find(context)
-            return route, negotiation.presented(context, await handler(context))
+            return route, await handler(context)
         except Problem as refused:
             return route, _refusal(refused)
         except Replayed as replayed:

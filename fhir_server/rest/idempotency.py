@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from fhir_server.errors import Category, problem
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
-from fhir_server.services.keyed import Keyed
+from fhir_server.services.keyed import Key, Keyed
 from fhir_server.store.resources import Stored
 
 LONGEST_KEY = 255
@@ -20,9 +20,23 @@ LONGEST_KEY = 255
 async def keyed(context: Context, operation: str, render: Callable[[Stored, int], Answer]) -> Keyed | None:
     """The request's key, scoped by client and operation; None if it has none.
 
-    The fingerprint covers path, query, body and conditional headers: another request under the key is refused.
-
     :raises Problem: 400 for a key that is empty or longer than 255 characters.
+    """
+    found = await key_of(context, operation)
+    if found is None:
+        return None
+
+    def answer(stored: Stored, status: int) -> tuple[int, Mapping[str, str], bytes]:
+        made = render(stored, status)
+        return made.status, made.headers, made.body
+
+    return Keyed(found.key, found.fingerprint, answer)
+
+
+async def key_of(context: Context, operation: str) -> Key | None:
+    """As :func:`keyed`, for a request whose answer is made by itself.
+
+    The fingerprint covers path, query, body and conditional headers: another request under the key is refused.
     """
     header = context.headers.get("idempotency-key")
     if header is None:
@@ -38,10 +52,6 @@ async def keyed(context: Context, operation: str, render: Callable[[Stored, int]
         await context.body(),
     ):
         digest.update(len(part).to_bytes(8, "big") + part)
-    scope = hashlib.sha256(f"{context.caller.client}\n{context.segments[0]}\n{operation}\n{key}".encode()).hexdigest()
-
-    def answer(stored: Stored, status: int) -> tuple[int, Mapping[str, str], bytes]:
-        made = render(stored, status)
-        return made.status, made.headers, made.body
-
-    return Keyed(scope, digest.hexdigest(), answer)
+    type_ = next(iter(context.segments), "")
+    scope = hashlib.sha256(f"{context.caller.client}\n{type_}\n{operation}\n{key}".encode()).hexdigest()
+    return Key(scope, digest.hexdigest())

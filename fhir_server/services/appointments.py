@@ -223,14 +223,19 @@ async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
     return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))
 
 
+async def check_delete(world: World, caller: Caller, before: Stored) -> None:
+    """:raises Problem: 409 ``hold-foreign``, 422 ``cutoff-passed``."""
+    if before.extra.get("expires") is not None:
+        check_owner(before, caller, "Appointment")
+    await check_cutoff(world, before, caller.channel, "cancel")
+
+
 async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
     """Delete; busy time is free at once. None if somebody else was faster.
 
     :raises Problem: 409 ``hold-foreign``, 422 ``cutoff-passed``.
     """
-    if before.extra.get("expires") is not None:
-        check_owner(before, caller, "Appointment")
-    await check_cutoff(world, before, caller.channel, "cancel")
+    await check_delete(world, caller, before)
 
     async def work(unit: Unit) -> Stored:
         at = world.clock()

@@ -18,25 +18,44 @@ from fhir_server.store.unit import Unit
 
 Render = Callable[[Stored, int], tuple[int, Mapping[str, str], bytes]]
 
+LARGEST_ANSWER = 12 * 1024 * 1024
+"""Bytes of an answer that is kept: a document of MongoDB holds 16 MiB."""
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
-    """The key of one request, scoped by client and operation.
+
+@dataclass(frozen=True)
+class Key:
+    """The key of one request, scoped by client and operation."""
+
+    key: str
+    fingerprint: str
+
+    async def keep(self, world: World, unit: Unit, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Write the answer in the transaction of its effect.
+
+        :raises Problem: 413 for an answer that is too large to be kept.
+        """
+        if len(body) > LARGEST_ANSWER:
+            text = "the answer is too large to be kept for an Idempotency-Key; ask for return=minimal"
+            raise problem(Category.TOO_LARGE, text, "Prefer")
+        try:
+            await world.store.idempotency.put(unit, Remembered(self.key, self.fingerprint, status, headers, body))
+        except DuplicateKeyError:
+            raise _Answered from None
+
+
+@dataclass(frozen=True)
+class Keyed(Key):
+    """The key of a request that writes one resource.
 
     ``render`` makes the answer from the resource that was written and the status (200 or 201).
     """
 
-    key: str
-    fingerprint: str
     render: Render
 
     async def remember(self, world: World, unit: Unit, written: Stored, status: int) -> None:
         """Write the answer in the transaction of its effect."""
         code, headers, body = self.render(written, status)
-        try:
-            await world.store.idempotency.put(unit, Remembered(self.key, self.fingerprint, code, headers, body))
-        except DuplicateKeyError:
-            raise _Answered from None
+        await self.keep(world, unit, code, headers, body)
 
 
 @dataclass(eq=False)
@@ -60,7 +79,7 @@ class Running:
 _running = Running()
 
 
-async def once(world: World, keyed: Keyed | None, work: Callable[[], Awaitable[Any]]) -> Any:
+async def once(world: World, keyed: Key | None, work: Callable[[], Awaitable[Any]]) -> Any:
     """Run ``work`` unless its key was answered before.
 
     :raises Replayed: with the first answer.
@@ -85,7 +104,7 @@ async def once(world: World, keyed: Keyed | None, work: Callable[[], Awaitable[A
         _running.keys.discard(keyed.key)
 
 
-async def replay(world: World, keyed: Keyed) -> None:
+async def replay(world: World, keyed: Key) -> None:
     """:raises Replayed: the key was answered before; Problem: it was answered for another request."""
     answer = await world.store.idempotency.get(keyed.key)
     if answer is None:

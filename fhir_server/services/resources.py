@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
-from fhir_server.search.parser import criteria
+from fhir_server.fhir.subset import is_subsetted
 from fhir_server.services import appointments, slots
 from fhir_server.services.conditions import Condition, check_version
-from fhir_server.services.keyed import Keyed, once, replay
-from fhir_server.services.search import Chains
+from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
 from fhir_server.services.world import Caller, World
-from fhir_server.store.resources import Stored, stored
-from fhir_server.store.search import resolve_clauses, to_filter
+from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit, pause, unavailable
 
 TRIES = 16
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+"""Makes the next content of a resource from the current one; raises Problem."""
+_VERSION = re.compile(r"\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ async def read_version(world: World, type_: str, id_: str, version: str) -> Stor
 
     :raises Problem: 404 absent, 410 for the marker of a deletion.
     """
-    found = await world.store.resources.version(type_, id_, int(version)) if version.isdecimal() else None
+    found = await world.store.resources.version(type_, id_, int(version)) if _VERSION.fullmatch(version) else None
     if found is None and version == "0" and type_ == "Slot":
         found = await slots.computed(world, id_)
     if found is None:
@@ -73,48 +75,41 @@ async def read_version(world: World, type_: str, id_: str, version: str) -> Stor
     return found
 
 
-async def create(
-    world: World,
-    caller: Caller,
-    resource: dict[str, Any],
-    *,
-    if_none_exist: Sequence[tuple[str, str]] | None = None,
-    keyed: Keyed | None = None,
-) -> Written:
-    """Create under an id of ours; with criteria only if nothing matches (then the one match is the answer).
+async def create(world: World, caller: Caller, resource: dict[str, Any], *, keyed: Keyed | None = None) -> Written:
+    """Create under an id of ours.
 
-    :raises Problem: 400 and 422 for the content, 412 if several match, what the booking engine refuses.
+    :raises Problem: 400 and 422 for the content, what the booking engine refuses.
     """
-    type_ = resource["resourceType"]
-    await _check(world, resource, type_)
-    if if_none_exist is not None:
-        return await _create_if_none(world, caller, resource, if_none_exist, keyed)
-    return Written(await _insert(world, caller, resource, new_id(), keyed, "POST"), created=True)
+    check(world, resource, resource["resourceType"])
+    return Written(await insert(world, caller, resource, new_id(), keyed), created=True)
 
 
-async def _check(world: World, resource: dict[str, Any], type_: str) -> None:
-    """:raises Problem: with every fault of the content."""
+def check(world: World, resource: dict[str, Any], type_: str) -> None:
+    """:raises Problem: with every fault of the content; 422 for a part of a resource, which would destroy the rest."""
     world.validator.check(resource, type_)
-    if type_ == "Schedule":
-        await _check_zone(world, resource)
+    if is_subsetted(resource):
+        text = "this is a part of a resource (SUBSETTED); read the whole before you write it"
+        raise problem(Category.RULE, text, f"{type_}.meta.tag")
 
 
-async def _check_zone(world: World, schedule: dict[str, Any]) -> None:
-    if await world.catalogue.without_zone(schedule):
+async def check_zone(world: World, resource: dict[str, Any]) -> None:
+    """:raises Problem: 400 for a Schedule with rules when nothing says in which time zone."""
+    if resource["resourceType"] == "Schedule" and await world.catalogue.without_zone(resource):
         text = "rules need a time zone: on the Schedule, its location or its organization"
         raise problem(Category.INVALID, text, "Schedule.extension", "param-missing")
 
 
-async def _insert(
-    world: World, caller: Caller, resource: dict[str, Any], id_: str, keyed: Keyed | None, method: str
+async def insert(
+    world: World, caller: Caller, resource: dict[str, Any], id_: str, keyed: Keyed | None = None, method: str = "POST"
 ) -> Stored:
+    """Store a checked resource under a new id."""
     type_ = resource["resourceType"]
     if type_ == "Appointment":
         return await appointments.create(world, caller, resource, id_, keyed, method)
     if type_ == "Slot":
         return await slots.create(world, caller, resource, id_, keyed, method)
-    at = world.clock()
-    first, index = version_of(world, resource, id_=id_, version=1, at=at, method=method)
+    await check_zone(world, resource)
+    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method)
     async with world.store.epoch.moving(type_):
         if keyed is None:
             if not await world.store.resources.insert(first, index):
@@ -133,54 +128,6 @@ async def _insert(
         return written
 
 
-async def _create_if_none(
-    world: World, caller: Caller, resource: dict[str, Any], pairs: Sequence[tuple[str, str]], keyed: Keyed | None
-) -> Written:
-    """Conditional create: a guard in the transaction lets one of several identical requests create."""
-    type_ = resource["resourceType"]
-    clauses = criteria(type_, pairs, world.definitions, zone=world.zone, now_ms=world.clock(), bases=world.bases)
-    where = to_filter(await resolve_clauses(type_, clauses, Chains(world)))
-    digest = hashlib.sha256(repr((type_, sorted(pairs))).encode()).hexdigest()
-    id_ = new_id()
-
-    async def matches(find: Callable[..., Any]) -> Stored | None:
-        found = await find(type_, where, limit=2, fields={"idx": 0})
-        if len(found) > 1:
-            raise problem(Category.PRECONDITION, "the criteria match several resources", type_, "multiple-matches")
-        # As it was found: a read outside the transaction may not see yet what the transaction sees.
-        return stored(type_, found[0]) if found else None
-
-    async def already(unit: Unit) -> Stored | None:
-        await unit.guard(f"criteria|{digest}")
-        return await matches(unit.find)
-
-    if keyed:
-        await replay(world, keyed)
-    known = await matches(world.store.resources.find)
-    if known:
-        return Written(known, created=False, changed=False)
-    if type_ in {"Appointment", "Slot"}:
-        engine = appointments.create if type_ == "Appointment" else slots.create
-        written = await engine(world, caller, resource, id_, keyed, "POST", already)
-        return Written(written, created=written.id == id_, changed=written.id == id_)
-    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST")
-
-    async def work(unit: Unit) -> Stored:
-        if found := await already(unit):
-            return found
-        await unit.insert(first, index)
-        if keyed:
-            await keyed.remember(world, unit, first, 201)
-        return first
-
-    async def run() -> Stored:
-        return await world.store.units.run(work, now=world.now(), turns=[f"criteria|{digest}"])
-
-    async with world.store.epoch.moving(type_):
-        written = await once(world, keyed, run)
-    return Written(written, created=written.id == id_, changed=written.id == id_)
-
-
 async def update(
     world: World, caller: Caller, resource: dict[str, Any], id_: str, condition: Condition | None = None
 ) -> Written:
@@ -189,97 +136,107 @@ async def update(
     :raises Problem: 400 and 422 for the content, 412 for the condition, what the booking engine refuses.
     """
     type_ = resource["resourceType"]
-    world.validator.check(resource, type_)
+    check(world, resource, type_)
     return await _change(world, caller, type_, id_, lambda _: resource, condition or Condition(), creates=True)
 
 
 async def patch(
-    world: World,
-    caller: Caller,
-    type_: str,
-    id_: str,
-    change: Callable[[dict[str, Any]], dict[str, Any]],
-    condition: Condition | None = None,
+    world: World, caller: Caller, type_: str, id_: str, change: Change, condition: Condition | None = None
 ) -> Written:
     """Apply a patch to the current version and store the result if it is valid; all or nothing.
 
     :param change: makes the patched resource from the current one; raises Problem.
     """
-
-    def checked(before: dict[str, Any]) -> dict[str, Any]:
-        after = change(before)
-        if after.get("resourceType") != type_ or after.get("id") != id_:
-            raise problem(Category.INVALID, "resourceType and id cannot be patched", f"{type_}.id")
-        for name in ("versionId", "lastUpdated"):
-            if (after.get("meta") or {}).get(name) != (before.get("meta") or {}).get(name):
-                raise problem(Category.INVALID, f"meta.{name} cannot be patched", f"{type_}.meta.{name}")
-        world.validator.check(after, type_)
-        return after
-
+    checked = patched(world, type_, id_, change)
     return await _change(world, caller, type_, id_, checked, condition or Condition(), creates=False)
 
 
+def patched(world: World, type_: str, id_: str, change: Change) -> Change:
+    """A patch that also checks what it makes."""
+
+    def checked(before: dict[str, Any]) -> dict[str, Any]:
+        after = change(before)
+        check_identity(before, after, type_, id_)
+        check(world, after, type_)
+        return after
+
+    return checked
+
+
+def check_identity(before: dict[str, Any], after: dict[str, Any], type_: str, id_: str) -> None:
+    """:raises Problem: 400 for a patch that changes what the server sets."""
+    if after.get("resourceType") != type_ or after.get("id") != id_:
+        raise problem(Category.INVALID, "resourceType and id cannot be patched", f"{type_}.id")
+    for name in ("versionId", "lastUpdated"):
+        if (after.get("meta") or {}).get(name) != (before.get("meta") or {}).get(name):
+            raise problem(Category.INVALID, f"meta.{name} cannot be patched", f"{type_}.meta.{name}")
+
+
 async def _change(
-    world: World,
-    caller: Caller,
-    type_: str,
-    id_: str,
-    change: Callable[[dict[str, Any]], dict[str, Any]],
-    condition: Condition,
-    *,
-    creates: bool,
+    world: World, caller: Caller, type_: str, id_: str, change: Change, condition: Condition, *, creates: bool
 ) -> Written:
     """Read, change, and swap where the version is still the one read; again if somebody was faster."""
     async with world.store.units.turns.take([f"change|{type_}/{id_}"]):
         for attempt in range(TRIES):
-            written = await _change_once(world, caller, type_, id_, change, condition, creates=creates)
+            before = await current(world, type_, id_)
+            written = await changed(world, caller, type_, id_, before, change, condition, creates=creates)
             if written is not None:
                 return written
             await pause(attempt)
     raise unavailable("too many callers change this resource at the same moment")
 
 
-async def _change_once(
+async def current(world: World, type_: str, id_: str) -> Stored | None:
+    """The stored version, a deletion's marker included; a hold that is over is written as over first."""
+    found = await world.store.resources.get(type_, id_)
+    return await settled_read(world, found) if found and found.extra.get("expires") is not None else found
+
+
+async def shown(world: World, before: Stored | None, type_: str, id_: str) -> Stored | None:
+    """What a client sees of a stored version: itself, a computed Slot in its place, or nothing."""
+    if before is not None and not before.deleted:
+        return before
+    return await _slot(world, id_) if type_ == "Slot" else None
+
+
+async def changed(
     world: World,
     caller: Caller,
     type_: str,
     id_: str,
-    change: Callable[[dict[str, Any]], dict[str, Any]],
+    before: Stored | None,
+    change: Change,
     condition: Condition,
     *,
     creates: bool,
 ) -> Written | None:
-    """None if somebody was faster."""
-    before = await world.store.resources.get(type_, id_)
-    if before and before.extra.get("expires") is not None:
-        before = await settled_read(world, before)
+    """Change what was read as ``before``; None if somebody was faster."""
     exists = before is not None and not before.deleted
-    shown = before if exists else await _slot(world, id_) if type_ == "Slot" else None
-    if shown and shown.version and not exists:
+    seen = await shown(world, before, type_, id_)
+    if seen and seen.version and not exists:
         return None
-    check_version(condition, shown, type_)
-    if shown is None and not creates:
+    check_version(condition, seen, type_)
+    if seen is None and not creates:
         raise gone(type_, id_) if before else absent(type_, id_)
-    current = parse(shown.body) if shown else {}
-    after = change(current)
-    if type_ == "Schedule":
-        await _check_zone(world, after)
-    if exists and same_content(current, after):
+    content = parse(seen.body) if seen else {}
+    after = change(content)
+    await check_zone(world, after)
+    if exists and same_content(content, after):
         assert before is not None
         return Written(before, changed=False)
-    written = await _write(world, caller, before, shown, after, id_)
+    written = await _write(world, caller, before, seen, after, id_)
     return None if written is None else Written(written, created=not exists)
 
 
 async def _write(
-    world: World, caller: Caller, before: Stored | None, shown: Stored | None, after: dict[str, Any], id_: str
+    world: World, caller: Caller, before: Stored | None, seen: Stored | None, after: dict[str, Any], id_: str
 ) -> Stored | None:
     """Store the next version; None if somebody was faster."""
     type_ = after["resourceType"]
     if type_ == "Appointment":
         return await appointments.change(world, caller, before, after, id_)
     if type_ == "Slot":
-        return await slots.change(world, caller, before, shown, after, id_)
+        return await slots.change(world, caller, before, seen, after, id_)
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT")
     async with world.store.epoch.moving(type_):
@@ -302,14 +259,14 @@ async def delete(
             check_version(condition or Condition(), before if before and not before.deleted else None, type_)
             if before is None or before.deleted:
                 return None
-            marker = await _mark(world, caller, before)
+            marker = await mark(world, caller, before)
             if marker is not None:
                 return marker
             await pause(attempt)
     raise unavailable("too many callers change this resource at the same moment")
 
 
-async def _mark(world: World, caller: Caller, before: Stored) -> Stored | None:
+async def mark(world: World, caller: Caller, before: Stored) -> Stored | None:
     """Write the marker of a deletion; None if somebody was faster."""
     if before.type == "Appointment":
         return await appointments.delete(world, caller, before)
@@ -318,20 +275,6 @@ async def _mark(world: World, caller: Caller, before: Stored) -> Stored | None:
     after = tombstone(before, world.clock())
     async with world.store.epoch.moving(before.type):
         return after if await world.store.resources.replace(before, after, {}) else None
-
-
-async def history(
-    world: World, type_: str, id_: str, *, count: int, below: int = 0, since: int = 0
-) -> tuple[list[Stored], int]:
-    """Versions newest first, one more than ``count`` if there are more, and how many there are in all.
-
-    :raises Problem: 404 if the resource never existed.
-    """
-    versions = await world.store.resources.history(type_, id_, below=below, since=since, limit=count + 1)
-    total = await world.store.resources.count_history(type_, id_, since)
-    if not versions and not below and await world.store.resources.get(type_, id_) is None:
-        raise absent(type_, id_)
-    return versions, total
 
 
 def absent(type_: str, id_: str) -> Problem:

@@ -270,16 +270,21 @@ async def _enter(world: World, unit: Unit, before: Stored | None, entries: Mappi
     return days
 
 
-async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
-    """Delete; a block is lifted. None if somebody else was faster.
-
-    :raises Problem: 409 for a Slot that an Appointment fills.
-    """
+async def check_delete(world: World, caller: Caller, before: Stored) -> None:
+    """:raises Problem: 409 for a Slot that an Appointment fills or that somebody else holds."""
     if before.extra.get("claim") and (before.extra.get("expires") or 0) > world.now():
         check_owner(before, caller, "Slot")
     if await _filled(world, before):
         text = "an appointment fills this Slot; cancel or move the appointment"
         raise problem(Category.CONFLICT, text, "Slot", "slot-taken")
+
+
+async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
+    """Delete; a block is lifted. None if somebody else was faster.
+
+    :raises Problem: 409 for a Slot that an Appointment fills.
+    """
+    await check_delete(world, caller, before)
 
     async def work(unit: Unit) -> Stored:
         await unchanged(unit, before)

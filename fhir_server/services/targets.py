@@ -9,7 +9,7 @@ from typing import Any
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.references import Reference
-from fhir_server.services import resources
+from fhir_server.services import conditional
 from fhir_server.services.actors import with_own_references
 from fhir_server.services.book import Booking
 from fhir_server.services.booking import Wish, claimed
@@ -186,5 +186,5 @@ async def _registered(world: World, caller: Caller, resource: Mapping[str, Any])
     system, value = identifiers[0]
     plain = {name: one for name, one in resource.items() if name not in {"id", "meta"}}
     escaped = value.replace("\\", "\\\\").replace(",", "\\,").replace("|", "\\|").replace("$", "\\$")
-    written = await resources.create(world, caller, plain, if_none_exist=[("identifier", f"{system}|{escaped}")])
+    written = await conditional.create(world, caller, plain, [("identifier", f"{system}|{escaped}")])
     return written.stored.reference

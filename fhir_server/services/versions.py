@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fhir_server.services.world import World
 
 MOST_VALUES = 5_000
+LARGEST = 12 * 1024 * 1024
+"""Bytes that a resource can grow to by patches: a document of MongoDB holds 16 MiB."""
+
 KEYED_TYPES = frozenset({"Schedule", "HealthcareService", "Patient"})
 """Types that a proposal id names by their short key."""
 
@@ -67,8 +70,11 @@ def version_of(
     beside = {"method": method, **(extra or {})}
     if type_ in KEYED_TYPES:
         beside["key"] = short_key(f"{type_}/{id_}")
+    body = dump(final)
+    if len(body) > LARGEST:
+        raise problem(Category.TOO_LARGE, f"a resource has at most {LARGEST} bytes", type_)
     index = _index(final, world.definitions.of(type_), world.bases, world.zone)
-    return Stored(type_, id_, version, at, False, dump(final), beside), index
+    return Stored(type_, id_, version, at, False, body, beside), index
 
 
 def _index(*arguments: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -277,9 +276,9 @@ async def settled(world: World, wish: Wish) -> Wish:
     :raises Problem: a patient who does not exist or is not active (422).
     """
     wish = await _published(world, wish)
-    pools, new, referrals, _ = await asyncio.gather(
-        _pools(world, wish), _is_new(world, wish), _referrals(world, wish), _check_patients(world, wish)
-    )
+    # One after the other: inside a transaction one session cannot ask two things at once.
+    await _check_patients(world, wish)
+    pools, new, referrals = await _pools(world, wish), await _is_new(world, wish), await _referrals(world, wish)
     return replace(wish, pools=pools, new_patient=new, referral=bool(referrals), based_on=wish.based_on or referrals)
 
 

@@ -1,4 +1,4 @@
-"""The world that a use case acts in: store, search definitions, validator, catalogue, clock and settings."""
+"""The world that a use case acts in: store, artifacts, definitions, validator, catalogue, clock and settings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from fhir_server.conformance.artifacts import Artifacts
+from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.search.definitions import Definitions
+from fhir_server.services.artifacts import Shelf
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
@@ -37,6 +39,8 @@ class World:
     settings: Settings
     store: Store
     artifacts: Artifacts
+    terminology: Terminology
+    shelf: Shelf
     definitions: Definitions
     validator: Validator
     catalogue: Catalogue

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fhir_server.rest.operations.table import OPERATIONS
+from fhir_server.rest.operations.table import HL7, OPERATIONS
 from fhir_server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,11 @@ def test_every_operation_has_its_definition_and_every_definition_its_handler() -
         for one in _resources("profiles/operation_definitions")
         for kind in one["resource"]
     }
-    answered = {key: (one.definition, one.type, one.instance, one.safe) for key, one in OPERATIONS.items()}
+    answered = {
+        key: (one.definition, one.type, one.instance, one.safe)
+        for key, one in OPERATIONS.items()
+        if not one.definition.startswith(HL7)
+    }
     assert answered == declared
 
 

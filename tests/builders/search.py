@@ -42,13 +42,15 @@ DATES = (
     "2026-11-23T09:00:00.500Z", "2026-11-23T09:00:01Z", "2026-11-23T23:59:60Z", "2027-01-01",
 )  # fmt: skip
 INSTANTS = tuple(text for text in DATES if "T" in text)
+URLS = ("http://u.example/a", "http://u.example/a/b", "http://u.example/ab", "http://u.example/a/b/c", "urn:oid:1.2")
 PREFIXES = ("", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 
 
 def concept(rng: Random) -> dict[str, Any]:
     if rng.random() < 0.15:
         return {"text": "words only"}
-    return {"coding": [coding(rng) for _ in range(rng.randint(1, 2))]}
+    found = {"coding": [coding(rng) | ({"display": rng.choice(TEXTS)} if rng.random() < 0.3 else {}) for _ in "ab"]}
+    return found | ({"text": rng.choice(TEXTS)} if rng.random() < 0.3 else {})
 
 
 def coding(rng: Random) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def coding(rng: Random) -> dict[str, Any]:
 def identifier(rng: Random) -> dict[str, Any]:
     found = coding(rng)
     found["value"] = found.pop("code")
-    return found
+    return found | ({"type": concept(rng)} if rng.random() < 0.5 else {})
 
 
 def some(rng: Random, build: Any, most: int = 2) -> list[Any]:
@@ -94,9 +96,8 @@ def appointment(rng: Random) -> dict[str, Any]:
         ],
         "identifier": some(rng, identifier),
         "serviceType": some(rng, concept),
-        "requestedPeriod": some(rng, period, 1),
+        "requestedPeriod": some(rng, period),
     }
-    found["requestedPeriod"] = found["requestedPeriod"][0] if found["requestedPeriod"] else None
     if rng.random() < 0.8:
         found["start"] = rng.choice(INSTANTS)
     return {key: value for key, value in found.items() if value not in ([], None)}
@@ -113,8 +114,26 @@ def patient(rng: Random) -> dict[str, Any]:
         "active": rng.choice((None, True, False)),
         "telecom": some(rng, lambda each: {"system": each.choice(("phone", "email")), "value": each.choice(CODES)}),
         "identifier": some(rng, identifier),
+        "deceasedDateTime": rng.choice((None, None, *DATES[:5])),
     }
     return {key: value for key, value in found.items() if value not in ([], None)}
+
+
+def group(rng: Random) -> dict[str, Any]:
+    traits: list[dict[str, Any]] = []
+    for _ in range(rng.randint(0, 3)):
+        value = rng.choice(
+            ({"valueBoolean": rng.random() < 0.5}, {"valueCodeableConcept": concept(rng)}, {"valueRange": {}})
+        )
+        traits.append({"code": concept(rng), "exclude": rng.random() < 0.5} | value)
+    return {"resourceType": "Group", "actual": False} | ({"characteristic": traits} if traits else {})
+
+
+def slot(rng: Random) -> dict[str, Any]:
+    meta: dict[str, Any] = {"profile": some(rng, lambda each: each.choice(URLS) + each.choice(("", "|1", "|2")))}
+    meta |= {"source": rng.choice(URLS)} if rng.random() < 0.6 else {}
+    found: dict[str, Any] = {"resourceType": "Slot", "meta": meta, "start": rng.choice(INSTANTS)}
+    return found | {"status": rng.choice(("free", "busy")), "specialty": some(rng, concept)}
 
 
 def encounter(rng: Random) -> dict[str, Any]:
@@ -139,7 +158,29 @@ def location(rng: Random) -> dict[str, Any]:
     return found
 
 
-BUILDERS = {"Appointment": appointment, "Patient": patient, "Encounter": encounter, "Location": location}
+BUILDERS = {
+    "Appointment": appointment, "Patient": patient, "Encounter": encounter, "Location": location, "Group": group,
+    "Slot": slot,
+}  # fmt: skip
+
+
+class _Terminology:
+    """A tree ``a`` above ``b`` above ``c`` in two systems, and a value set of two codes."""
+
+    def members(self, value_set):
+        return {"http://v": [("http://x.example", "a"), ("http://y.example", "b")], "http://none": []}.get(value_set)
+
+    def below(self, system, code):
+        return self._cut(system, code, slice(ord(code[0]) - ord("a"), None))
+
+    def above(self, system, code):
+        return self._cut(system, code, slice(0, ord(code[0]) - ord("a") + 1))
+
+    def _cut(self, system, code, part):
+        return CODES[part] if system in ("http://x.example", "http://y.example", "http://s") else None
+
+
+TERMINOLOGY = _Terminology()
 
 
 def _token_values(rng: Random) -> str:
@@ -164,28 +205,48 @@ def _text_values(rng: Random) -> str:
     return cut
 
 
-_NUMBERS = ("30", "30.0", "29.5", "45||min", "30|http://unitsofmeasure.org|min", "30||h")
-_STYLES: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "token": (_token_values, ("", ":not")),
-    "date": (_date_values, ("",)),
-    "reference": (_reference_values, ("",)),
-    "string": (_text_values, ("", ":exact", ":contains")),
-    "quantity": (lambda rng: rng.choice(PREFIXES) + rng.choice(_NUMBERS), ("",)),
-    "special": (lambda rng: f"{rng.randint(-90, 90)}|{rng.randint(-180, 180)}|{rng.randint(0, 9000)}|km", ("",)),
+_NUMBERS = ("30", "30.0", "29.5", "3e1", "45||min", "30|http://unitsofmeasure.org|min", "30||h")
+
+
+def _related_values(rng: Random) -> str:
+    return f"{rng.choice(SYSTEMS[:2])}|{rng.choice(CODES)}"
+
+
+_STYLES: dict[str, Any] = {
+    "token": _token_values,
+    "date": _date_values,
+    "reference": _reference_values,
+    "string": _text_values,
+    "quantity": lambda rng: rng.choice(PREFIXES) + rng.choice(_NUMBERS),
+    "special": lambda rng: f"{rng.randint(-90, 90)}|{rng.randint(-180, 180)}|{rng.randint(0, 9000)}|km",
+    "uri": lambda rng: rng.choice(URLS) + rng.choice(("", "", "|1")),
+    "composite": lambda rng: f"{_token_values(rng)}${rng.choice((_token_values(rng), 'true', 'false'))}",
+}
+_MODIFIED: dict[str, Any] = {
+    "missing": lambda rng: rng.choice(("true", "false")),
+    "text": _text_values,
+    "of-type": lambda rng: f"{_related_values(rng)}|{rng.choice(CODES)}",
+    "in": lambda rng: rng.choice(("http://v", "http://none")),
+    "not-in": lambda rng: rng.choice(("http://v", "http://none")),
+    "identifier": _token_values,
 }
 _SEARCHED = {
     "Appointment": (
         "status", "part-status", "identifier", "service-type", "date", "requested-period", "-date-or-req-period",
         "actor", "patient", "location", "_lastUpdated", "_id",
     ),
-    "Patient": ("name", "family", "given", "birthdate", "active", "telecom", "phone", "identifier"),
+    "Patient": ("name", "family", "given", "birthdate", "active", "telecom", "phone", "identifier", "deceased"),
     "Encounter": ("status", "class", "date", "location-period", "length"),
     "Location": ("name", "near"),
+    "Group": ("characteristic", "value", "exclude", "characteristic-value"),
+    "Slot": ("_profile", "_source", "start", "status", "specialty"),
 }  # fmt: skip
 _CODED = {
-    "status": ("booked", "cancelled", "planned"),
+    "status": ("booked", "cancelled", "planned", "free"),
     "part-status": ("accepted", "declined"),
     "active": ("true", "false"),
+    "deceased": ("true", "false"),
+    "exclude": ("true", "false"),
     "_id": ("1", "2", "30"),
 }
 
@@ -197,18 +258,28 @@ def criteria(rng: Random, kind: str) -> list[tuple[str, str]]:
 
 def _criterion(rng: Random, kind: str) -> tuple[str, str]:
     code = rng.choice(_SEARCHED[kind])
-    if rng.random() < 0.1 and not code.startswith("_"):
-        return f"{code}:missing", rng.choice(("true", "false"))
-    values, modifiers = _STYLES[DEFINITIONS.of(kind)[code].type]
-    count = rng.choice((1, 1, 2))
-    if code in _CODED:
-        return code + rng.choice(modifiers), ",".join(rng.choice(_CODED[code]) for _ in range(count))
-    return code + rng.choice(modifiers), ",".join(values(rng) for _ in range(count))
+    definition = DEFINITIONS.of(kind)[code]
+    modifiers = sorted(definition.modifiers - ({"in", "not-in", "above", "below"} if definition.coded else set()))
+    modifier = rng.choice(("", "", *modifiers))
+    build = _MODIFIED.get(modifier, _STYLES[definition.type])
+    if modifier in ("above", "below"):
+        build = _related_values if definition.type == "token" else lambda each: each.choice(URLS[:4])
+    elif code in _CODED and modifier in ("", "not"):
+        build = lambda each: each.choice(_CODED[code])  # noqa: E731
+    count = 1 if modifier == "missing" else rng.choice((1, 1, 2))
+    return f"{code}:{modifier}" if modifier else code, ",".join(build(rng) for _ in range(count))
+
+
+def order(rng: Random, kind: str) -> str:
+    """A ``_sort`` of one to three keys."""
+    codes = [code for code in _SEARCHED[kind] if DEFINITIONS.of(kind)[code].sortable]
+    return ",".join(rng.choice(("", "-")) + code for code in rng.sample(codes, min(len(codes), rng.randint(1, 3))))
 
 
 def read(kind: str, *pairs: tuple[str, str], strict: bool = True, **changed: Any) -> Parsed:
     """The parsed search with the defaults of these tests: zone UTC, pages of 50, base ``BASE``."""
-    options = {"zone": UTC, "page_size": 50, "page_limit": 1000, "now_ms": NOW_MS, "bases": (BASE,)} | changed
+    options = {"zone": UTC, "page_size": 50, "page_limit": 1000, "now_ms": NOW_MS, "bases": (BASE,)}
+    options |= {"terminology": TERMINOLOGY} | changed
     return parse(kind, pairs, DEFINITIONS, strict=strict, **options)
 
 

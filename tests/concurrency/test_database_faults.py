@@ -21,6 +21,7 @@ from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store import admin
+from tests.builders.bundles import create, of, statuses, update
 from tests.builders.clinic import Clinic, parameters, proposals
 from tests.concurrency.rush import appointment, book, sound
 from tests.server import FHIR_JSON
@@ -176,3 +177,37 @@ async def test_a_write_without_a_transaction_happens_once(clinic: Clinic, faulty
     again = await clinic.client.put(f"Patient/{patient['id']}", json={**patient, "gender": "other"})
     assert again.status_code == 200
     assert again.headers["ETag"] == 'W/"2"'
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("commitTransaction", NO_ANSWER), ("commitTransaction", NOT_PRIMARY), ("commitTransaction", WRITE_CONFLICT),
+        ("insert", WRITE_CONFLICT), ("update", STEPPED_DOWN), ("find", NOT_PRIMARY),
+    ],
+)  # fmt: skip
+async def test_a_transaction_is_there_whole_or_not_at_all(
+    clinic: Clinic, faulty_world: World, command: str, fault: dict[str, Any]
+) -> None:
+    first = proposals(await clinic.find())[0]
+    await clinic.patient()
+    people = [f"Practitioner/{clinic.id('doc')}", f"Patient/{clinic.id('new')}"]
+    entries = [
+        create(appointment(first["start"], first["end"], *people)),
+        update({"resourceType": "Patient", "id": clinic.id("new")}),
+        update({"resourceType": "Patient", "id": clinic.id("pat"), "active": True}, ifMatch='W/"1"'),
+    ]
+    key = {"Idempotency-Key": clinic.id("key")}
+    body = of("transaction", entries)
+    async with failing(faulty_world, [command], fault):
+        lost = await clinic.client.post("", json=body, headers=key)
+    assert lost.status_code == 503, lost.text
+    assert int(lost.headers["Retry-After"]) > 0
+    again = await clinic.client.post("", json=body, headers=key)
+    assert statuses(again.json()["entry"]) == [201, 201, 200], again.text
+    async with failing(faulty_world, [command], fault, 2):
+        other = await clinic.client.post("", json=of("transaction", [create({"resourceType": "Patient"})]))
+    assert other.status_code == 200, other.text
+    assert await _bookings(clinic, f"Patient/{clinic.id('new')}") == 1
+    assert (await clinic.client.get(f"Patient/{clinic.id('pat')}")).headers["ETag"] == 'W/"2"'
+    await sound(faulty_world)

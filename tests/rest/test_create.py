@@ -158,8 +158,8 @@ async def test_invariants_are_422(client: Any, body: dict[str, Any], key: str, p
     "type_",
     [
         "text/plain",
-        "application/xml",
-        "application/fhir+xml",
+        "application/xml-patch+xml",
+        "application/fhir+turtle",
         "multipart/form-data",
         "application/fhir+json; fhirVersion=5.0",
         "application/json; charset=latin-1",

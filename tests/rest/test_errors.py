@@ -13,11 +13,12 @@ from tests.builders.clinic import Clinic
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PATCH", "metadata", "GET, HEAD"), ("POST", "metadata", "GET, HEAD"), ("PUT", "Patient", "GET, HEAD, POST"),
-        ("DELETE", "Patient", "GET, HEAD, POST"), ("POST", "Patient/1", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("PATCH", "metadata", "GET, HEAD"), ("POST", "metadata", "GET, HEAD"),
+        ("POST", "Patient/1", "DELETE, GET, HEAD, PATCH, PUT"),
         ("GET", "Patient/_search", "POST"), ("DELETE", "Patient/1/_history", "GET, HEAD"),
         ("GET", "Appointment/$book", "POST"), ("DELETE", "Appointment/$find", "GET, HEAD, POST"),
-        ("OPTIONS", "Patient", "GET, HEAD, POST"), ("BREW", "Patient", "GET, HEAD, POST"),
+        ("OPTIONS", "Patient", "DELETE, GET, HEAD, PATCH, POST, PUT"),
+        ("BREW", "Patient", "DELETE, GET, HEAD, PATCH, POST, PUT"),
     ],
 )  # fmt: skip
 async def test_a_method_that_is_not_offered_is_405_with_those_that_are(

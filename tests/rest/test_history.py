@@ -90,6 +90,19 @@ async def test_what_never_was_is_404_and_what_is_deleted_has_a_history(client: A
     assert (await _history(client, url))["total"] == 2
 
 
+async def test_a_page_knows_what_was_created_without_the_version_before(client: Any, url: str) -> None:
+    """Status 201 after a deletion, also where the marker is on the next page or before ``_since``."""
+    page = await _history(client, url, _count="1")
+    assert page["entry"][0]["response"]["status"] == "201 Created"
+    since = await _history(client, url, _since=page["entry"][0]["response"]["lastModified"])
+    assert [one["response"]["status"] for one in since["entry"]] == ["201 Created"]
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "%D9%A1", "-1", "1.0", "%201", "x"])
+async def test_what_is_no_version_is_404(client: Any, url: str, version: str) -> None:
+    refused(await client.get(f"{url}/_history/{version}"), 404)
+
+
 async def test_a_booking_and_its_slot_have_histories(client: Any) -> None:
     clinic = Clinic(client)
     service = await clinic.service()

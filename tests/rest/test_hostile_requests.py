@@ -140,3 +140,26 @@ async def test_losers_of_a_race_for_a_slot_hear_that_it_is_taken(clinic: Visits,
     )
     assert booked.status_code in {201, 409}
     assert {one.status_code for one in blocks} <= {200, 409}
+
+
+INCLUDES = b",".join([b'{"system":"http://hl7.org/fhir/slotstatus"}'] * 10_000)
+BOMBS = {
+    "deep arrays": (b'{"resourceType":"Patient","name":' + b"[" * 100_000, 400),
+    "deep objects": (b'{"resourceType":"Patient","name":' + b'{"extension":[' * 50_000, 400),
+    "closed arrays": (b'{"resourceType":"Patient","name":' + b"[" * 5_000 + b"]" * 5_000 + b"}", 400),
+    "a long number": (b'{"resourceType":"Patient","multipleBirthInteger":' + b"9" * 1_000_000 + b"}", 400),
+    "a large body": (b'{"resourceType":"Patient","language":"' + b"x" * 3_000_000 + b'"}', 413),
+    "escapes": (b'{"resourceType":"Patient","language":"' + rb"\u0041" * 200_000 + rb"\ud800" + b'"}', 400),
+    "one name many times": (b'{"resourceType":"Patient",' + b'"a":1,' * 100_000 + b'"b":2}', 400),
+    "many includes": (b'{"resourceType":"ValueSet","status":"draft","compose":{"include":[%b]}}' % INCLUDES, 422),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+async def test_bombs_are_refused_within_a_second(client: Any, bomb: str) -> None:
+    body, status = BOMBS[bomb]
+    paths = ["ValueSet/$expand"] if bomb == "many includes" else ["Patient", "Patient/$validate"]
+    for path in paths:
+        started = time.monotonic()
+        refused(await client.post(path, content=body, headers=FHIR), status)
+        assert time.monotonic() - started < 1

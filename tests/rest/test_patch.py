@@ -63,7 +63,14 @@ async def test_every_operation(client: Any, url: str) -> None:
 REFUSED = [
     ([_op("test", "/name/0/family", "Other"), _op("add", "/active", True)], 422),
     ([_op("add", "/active", True), _op("test", "/birthDate", "2000-01-01")], 422),
+    ([_op("add", "/active", True), _op("test", "/active", 1)], 422),
+    ([_op("test", "/gender", "male")], 422),
     ([_op("replace", "/nothing/here", 1)], 400),
+    ([_op("remove", "/name/-")], 400),
+    ([_op("add", "/name/00/text", "x")], 400),
+    ([_op("add", "/name/-1/text", "x")], 400),
+    ([_op("add", "/deceasedBoolean", False), _op("add", "/deceasedDateTime", "2020")], 400),
+    ([_op("add", "/extension/0/extension", [{"url": "x", "valueCode": "x"}])], 400),
     ([_op("add", "/contact/0/gender", "male")], 400),
     ([_op("remove", "/name/7")], 400),
     ([_op("add", "/name/9", {"family": "x"})], 400),
@@ -114,7 +121,9 @@ async def test_a_patch_that_does_not_fit_changes_nothing(client: Any, url: str, 
         (MERGE, b'{"gender":"odd"}', 400),
         (MERGE, b'{"multipleBirthInteger":' + b"9" * 5000 + b"}", 400),
         ("text/plain", b"[]", 415),
-        ("application/fhir+xml", b"<x/>", 415),
+        ("application/xml-patch+xml", b"<diff/>", 415),
+        ("application/fhir+json; fhirVersion=5.0", b"{}", 415),
+        ("application/json-patch+json; charset=latin-1", b"[]", 415),
     ],
 )
 async def test_a_body_that_is_no_patch(client: Any, url: str, type_: str, body: bytes, status: int) -> None:
@@ -145,6 +154,20 @@ async def test_a_merge_patch_keeps_decimals(client: Any) -> None:
     assert answer.status_code == 200, answer.text
     assert '"latitude":1.00' in answer.text
     assert '"longitude":-0.50' in answer.text
+
+
+async def test_operations_are_counted_in_a_refusal(client: Any, url: str) -> None:
+    outcome = refused(await _patch(client, url, _op("add", "/active", True), _op("remove", "/gender")), 400)
+    assert "operation 1 " in outcome["issue"][0]["diagnostics"]
+
+
+async def test_a_patch_does_not_nest_deeper_than_a_resource_may(client: Any, url: str) -> None:
+    deep: Any = [{"url": "urn:end", "valueCode": "x"}]
+    for _ in range(25):
+        deep = [{"url": "urn:deep", "extension": deep}]
+    path = "/extension/1" + "/extension/0" * 24 + "/extension"
+    refused(await _patch(client, url, _op("add", "/extension/-", deep[0]), _op("add", path, deep)), 400)
+    assert (await client.get(url)).headers["ETag"] == 'W/"1"'
 
 
 async def test_escaped_paths(client: Any) -> None:

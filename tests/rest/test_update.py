@@ -106,9 +106,3 @@ async def test_a_refused_update_writes_nothing(client: Any, patient: dict[str, A
 async def test_prefer_minimal(client: Any, patient: dict[str, Any]) -> None:
     answer = await _put(client, {**patient, "active": True}, Prefer="return=minimal")
     assert (answer.status_code, answer.content, answer.headers["ETag"]) == (200, b"", 'W/"2"')
-
-
-async def test_an_update_of_a_whole_type_is_not_offered(client: Any) -> None:
-    answer = await client.put("Patient", json={"resourceType": "Patient"})
-    refused(answer, 405)
-    assert answer.headers["Allow"] == "GET, HEAD, POST"

@@ -8,17 +8,18 @@ from functools import lru_cache
 from fhir_server.conformance.capability import SearchParam, ServerDescription, TypeDescription, capability_statement
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import dump
-from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.fhir.types import CONFORMANCE_TYPES, RESOURCE_TYPES
 from fhir_server.rest.answer import Answer
-from fhir_server.rest.context import Context
+from fhir_server.rest.context import PATCH_JSON, Context
 from fhir_server.rest.operations import table
-from fhir_server.rest.unbuilt import unbuilt
+from fhir_server.rest.patches import MERGE_JSON
 from fhir_server.search.definitions import Definitions
 from fhir_server.services.world import World
 
 INTERACTIONS = (
-    "read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type",
+    "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type",
 )  # fmt: skip
+SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
 VERSION = "0.1.0"
 DATE = "2026-11-22"
 
@@ -65,8 +66,21 @@ def describe(world: World, base: str) -> ServerDescription:
         base_url=base,
         date=DATE,
         version=VERSION,
-        types=[_type(world, definitions, type_) for type_ in RESOURCE_TYPES],
-        patch_formats=("application/json-patch+json", "application/merge-patch+json"),
+        types=[
+            *(_type(world, definitions, type_) for type_ in RESOURCE_TYPES),
+            *(_artifact_type(world, type_) for type_ in CONFORMANCE_TYPES),
+        ],
+        interactions=SYSTEM_INTERACTIONS,
+        search_params=[
+            SearchParam("_type", "special", documentation="the resource types of a search over several types"),
+            *(
+                SearchParam(one.code, one.type, one.url)
+                for one in definitions.of(RESOURCE_TYPES[0]).values()
+                if one.code.startswith("_")
+            ),
+        ],
+        formats=("application/fhir+json", "json", "application/fhir+xml", "xml"),
+        patch_formats=(PATCH_JSON, MERGE_JSON, "application/fhir+json", "application/fhir+xml"),
         security="None yet: the server listens on loopback addresses only.",
     )
 
@@ -85,15 +99,31 @@ def _type(world: World, definitions: Definitions, type_: str) -> TypeDescription
             if one.type == "reference" and type_ in one.targets
         ],
         profiles=world.artifacts.profiles_of(type_),
-        operations=[
-            (name, definition_url(world, one)) for name, one in table.offered(type_) if one.handler is not unbuilt
-        ],
+        operations=_operations(world, type_),
         read_history=True,
         update_create=True,
         conditional_create=True,
         conditional_read="full-support",
+        conditional_update=True,
+        conditional_delete="single",
         reference_policy=("literal", "logical", "local"),
     )
+
+
+def _artifact_type(world: World, type_: str) -> TypeDescription:
+    return TypeDescription(
+        type=type_,
+        interactions=("read", "search-type"),
+        search_params=[SearchParam(one.code, one.type, one.url) for one in world.shelf.definitions.of(type_).values()],
+        operations=_operations(world, type_),
+        versioning="no-version",
+        conditional_read="not-match",
+        documentation="Part of the server: read and searched, not written.",
+    )
+
+
+def _operations(world: World, type_: str) -> list[tuple[str, str]]:
+    return [(name, definition_url(world, one)) for name, one in table.offered(type_)]
 
 
 def definition_url(world: World, one: table.Operation) -> str:

@@ -9,7 +9,7 @@ from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.idempotency import keyed
 from fhir_server.rest.written import written
-from fhir_server.services import resources
+from fhir_server.services import conditional, resources
 
 CONTROLS = frozenset({"_format", "_pretty"})
 
@@ -19,14 +19,18 @@ async def create(context: Context) -> Answer:
     resource = await context.resource()
     check_type(context.segments[0], resource)
     key = await keyed(context, "create", lambda stored, status: written(context, stored, status))
-    result = await resources.create(
-        context.world, context.caller, resource, if_none_exist=_criteria(context), keyed=key
-    )
+    pairs = criteria(context)
+    if pairs is None:
+        result = await resources.create(context.world, context.caller, resource, keyed=key)
+    else:
+        result = await conditional.create(context.world, context.caller, resource, pairs, key)
     return written(context, result.stored, 201 if result.created else 200)
 
 
-def _criteria(context: Context) -> list[tuple[str, str]] | None:
-    """The criteria of a conditional create. Some clients write them into the URL: ignored, they would create twice."""
+def criteria(context: Context) -> list[tuple[str, str]] | None:
+    """The criteria of a conditional create, None without. Some clients write them into the URL, where ignoring them
+    would create twice.
+    """
     for name, _ in context.query:
         if name not in CONTROLS:
             raise problem(Category.INVALID, "the criteria of a create stand in If-None-Exist", name)

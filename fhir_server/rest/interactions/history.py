@@ -1,51 +1,89 @@
-"""``history`` of an instance, newest first, https://hl7.org/fhir/R4/http.html#history."""
+"""``history`` of an instance, a type and the system, newest first, https://hl7.org/fhir/R4/http.html#history.
+
+``_since``  versions written at this instant or later
+``_at``     versions that were current at some time during this date, dateTime or instant, and deletions during it
+``_count``  versions on a page; 0 asks for the total alone
+
+``Bundle.meta.lastUpdated`` is the instant until which the answer is complete: the next ``_since``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.bundle import HistoryEntry, Response, history_bytes
-from fhir_server.fhir.temporal import instant_ms
+from fhir_server.fhir.temporal import date_range, instant_ms
+from fhir_server.fhir.types import RESOURCE_TYPES, is_id
+from fhir_server.rest import plain_tokens
 from fhir_server.rest.answer import Answer, location
 from fhir_server.rest.context import Context
-from fhir_server.rest.unbuilt import unbuilt
-from fhir_server.services import resources
+from fhir_server.services import history as use_case
+from fhir_server.services.history import Cursor, Page
 from fhir_server.services.versions import instant
+from fhir_server.store.history import FOREVER, Place, Window
 from fhir_server.store.resources import Stored
 
-KNOWN = frozenset({"_count", "_since", "_page", "_format", "_pretty"})
+KNOWN = frozenset({"_count", "_since", "_at", "_page", "_format", "_pretty"})
 STATUS = {"POST": "201 Created", "PUT": "200 OK", "DELETE": "204 No Content"}
+_COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
 
 async def history(context: Context) -> Answer:
-    """A page of versions."""
-    given = dict(context.query)
-    if len(given) != len(context.query):
-        raise problem(Category.INVALID, "each parameter of a history is accepted once")
-    unknown = set(given) - KNOWN
-    if unknown and context.strict:
-        raise problem(Category.NOT_SUPPORTED, "unknown parameter of a history", min(unknown))
-    count = min(_number(given, "_count", context.world.settings.page_size), context.world.settings.page_limit)
-    below = _number(given, "_page", 0)
-    since = _since(given.get("_since", ""))
-    type_, id_ = context.segments[0], context.segments[1]
-    versions, total = await resources.history(context.world, type_, id_, count=count, below=below, since=since)
-    shown = versions[:count]
-    url = f"{context.base}/{type_}/{id_}/_history"
-    stated: dict[str, str] = {name: given[name] for name in ("_count", "_since") if name in given}
+    """A page of the versions of one resource."""
+    return await _answer(context, (context.segments[0],), context.segments[1])
+
+
+async def history_type(context: Context) -> Answer:
+    """A page of the versions of all resources of a type."""
+    return await _answer(context, (context.segments[0],))
+
+
+async def history_system(context: Context) -> Answer:
+    """A page of the versions of all resources."""
+    return await _answer(context, RESOURCE_TYPES)
+
+
+async def _answer(context: Context, types: tuple[str, ...], id_: str = "") -> Answer:
+    given = _given(context)
+    count = _count(given, context)
+    after = _cursor(given.get("_page", ""), types, id_)
+    page = await use_case.history(context.world, types, _window(given, context), count=count, id_=id_, after=after)
+    url = f"{context.base}/{'/'.join(context.segments)}"
+    stated = {name: given[name] for name in ("_since", "_at") if name in given}
+    if "_count" in given:
+        stated["_count"] = str(count)
     links = [("self", f"{url}?{urlencode(stated)}" if stated else url)]
-    if len(versions) > count and shown:
-        links.append(("next", f"{url}?{urlencode({**stated, '_page': str(shown[-1].version)})}"))
-    older = [*versions[1:], None]
-    entries = [_entry(context, one, before) for one, before in zip(shown, older, strict=False)]
-    return Answer(200, history_bytes(entries, total, links))
+    if page.next:
+        links.append(("next", f"{url}?{urlencode({**stated, '_page': plain_tokens.write(_flat(page.next))})}"))
+    entries = [_entry(context, one, page) for one in page.versions]
+    return Answer(200, history_bytes(entries, page.total, links, instant(page.complete)))
 
 
-def _entry(context: Context, stored: Stored, before: Stored | None) -> HistoryEntry:
-    """One version; it was created where the one ``before`` it is a deletion, or there is none."""
+def _flat(cursor: Cursor) -> list[int | str | None]:
+    return [*cursor.place, cursor.total, cursor.complete]
+
+
+def _given(context: Context) -> Mapping[str, str]:
+    """Parameters that have a value.
+
+    :raises Problem: 400 for one that is given twice, and for an unknown one when strict.
+    """
+    names = [name for name, _ in context.query]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise problem(Category.INVALID, "each parameter of a history is accepted once", twice[0][:64])
+    unknown = sorted(set(names) - KNOWN)
+    if unknown and context.strict:
+        raise problem(Category.NOT_SUPPORTED, "unknown parameter of a history", unknown[0][:64], "param-ignored")
+    return {name: value for name, value in context.query if value}
+
+
+def _entry(context: Context, stored: Stored, page: Page) -> HistoryEntry:
     method = "DELETE" if stored.deleted else str(stored.extra.get("method", "PUT"))
-    created = not stored.deleted and (stored.version == 1 or (before is not None and before.deleted))
+    created = not stored.deleted and Place.of(stored) in page.created
     status = "201 Created" if created else STATUS[method]
     etag, at = f'W/"{stored.version}"', instant(stored.at)
     response = Response(status, "" if stored.deleted else location(context.base, stored), etag, at)
@@ -54,23 +92,37 @@ def _entry(context: Context, stored: Stored, before: Stored | None) -> HistoryEn
     return HistoryEntry(f"{context.base}/{stored.reference}", body, method, url, response)
 
 
-def _number(given: dict[str, str], name: str, default: int) -> int:
-    text = given.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or len(text) > 9:
-        raise problem(Category.INVALID, f"{name} is not a number", name)
-    return int(text)
+def _count(given: Mapping[str, str], context: Context) -> int:
+    settings = context.world.settings
+    text = given.get("_count", str(settings.page_size))
+    if not _COUNT.fullmatch(text):
+        raise problem(Category.INVALID, "_count is not a whole number from 0 up", "_count", "param-invalid")
+    return min(int(text), settings.page_limit)
 
 
-def _since(text: str) -> int:
-    if not text:
-        return 0
+def _window(given: Mapping[str, str], context: Context) -> Window:
+    # The + of an offset that was not escaped arrives as a space.
+    since, at = (given.get(name, "").replace(" ", "+") for name in ("_since", "_at"))
     try:
-        return instant_ms(text.replace(" ", "+"))
-    except ValueError:
-        raise problem(Category.INVALID, "_since is not an instant", "_since") from None
+        start = max(0, instant_ms(since)) if since else 0
+    except (ValueError, OverflowError):
+        raise problem(Category.INVALID, "_since is not an instant", "_since", "param-invalid") from None
+    try:
+        low, high = date_range(at, context.world.zone) if at else (0, FOREVER)
+    except (ValueError, OverflowError):
+        raise problem(Category.INVALID, "_at is not a date, dateTime or instant", "_at", "param-invalid") from None
+    return Window(start, max(0, low), max(0, high))
 
 
-history_type = unbuilt
-history_system = unbuilt
+def _cursor(text: str, types: tuple[str, ...], id_: str) -> Cursor | None:
+    """:raises Problem: 400 for a token that is none of this history."""
+    if not text:
+        return None
+    match plain_tokens.read(text):
+        case [int(at), str(there), int(version), str(type_), int() | None as total, int(complete)] if (
+            all(0 <= one < FOREVER for one in (at, version, total or 0, complete))
+            and type_ in types
+            and (there == id_ if id_ else is_id(there))
+        ):
+            return Cursor(Place(at, there, version, type_), total, complete)
+    raise plain_tokens.foreign()

@@ -1,12 +1,12 @@
-"""``patch``, https://hl7.org/fhir/R4/http.html#patch."""
+"""``patch``, https://hl7.org/fhir/R4/http.html#patch, also by criteria that match one resource."""
 
 from __future__ import annotations
 
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.patches import change_of
-from fhir_server.rest.unbuilt import unbuilt
 from fhir_server.rest.written import written
+from fhir_server.services import conditional as by_criteria
 from fhir_server.services import resources
 
 
@@ -19,4 +19,10 @@ async def patch(context: Context) -> Answer:
     return written(context, result.stored, 200)
 
 
-conditional = unbuilt
+async def conditional(context: Context) -> Answer:
+    """The same for the one resource that the criteria match; 404 where nothing does."""
+    change = change_of(context.content_type, await context.body())
+    result = await by_criteria.patch(
+        context.world, context.caller, context.segments[0], context.query, change, context.condition
+    )
+    return written(context, result.stored, 200)

@@ -7,23 +7,28 @@ from email.utils import parsedate_to_datetime
 
 from fhir_server.rest.answer import Answer, version_headers
 from fhir_server.rest.context import Context
+from fhir_server.rest.subsets import subset_read
 from fhir_server.services import resources
 from fhir_server.store.resources import Stored
 
 
 async def read(context: Context) -> Answer:
-    """The current version; 304 when the client has it."""
-    stored = await resources.read(context.world, context.segments[0], context.segments[1])
+    """The current version, or the part of it that is asked for; 304 when the client has it."""
+    type_ = context.segments[0]
+    subset = subset_read(context, type_)
+    stored = await resources.read(context.world, type_, context.segments[1])
     headers = version_headers(stored)
     if _has_it(context, stored):
         return Answer(304, b"", headers)
-    return Answer(200, stored.body, headers)
+    return Answer(200, subset.show(type_, stored.body), headers)
 
 
 async def vread(context: Context) -> Answer:
-    """One version."""
-    stored = await resources.read_version(context.world, context.segments[0], context.segments[1], context.segments[3])
-    return Answer(200, stored.body, version_headers(stored))
+    """One version, or the part of it that is asked for."""
+    type_ = context.segments[0]
+    subset = subset_read(context, type_)
+    stored = await resources.read_version(context.world, type_, context.segments[1], context.segments[3])
+    return Answer(200, subset.show(type_, stored.body), version_headers(stored))
 
 
 def _has_it(context: Context, stored: Stored) -> bool:

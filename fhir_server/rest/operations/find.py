@@ -5,11 +5,7 @@ http://fhir.org/guides/argonaut/scheduling/ and https://profiles.ihe.net/ITI/Sch
 
 from __future__ import annotations
 
-import base64
-import binascii
 from urllib.parse import urlencode
-
-import orjson
 
 from fhir_server.errors import Category, Issue, problem
 from fhir_server.fhir.bundle import searchset_bytes
@@ -20,6 +16,7 @@ from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.operations import criteria as reading
 from fhir_server.rest.operations.arguments import arguments
+from fhir_server.services import page_tokens
 from fhir_server.services.candidates import Criteria
 from fhir_server.services.find import Cursor, Found, find
 from fhir_server.services.proposals import proposed
@@ -37,11 +34,23 @@ async def handle(context: Context) -> Answer:
     ignored = reading.unused(given)
     if ignored and context.strict:
         raise problem(Category.NOT_SUPPORTED, ignored[0].text, ignored[0].expression, "param-ignored")
-    found = await find(context.world, asked, count=count, after=_cursor(given.string("_page")))
-    return Answer(200, _bundle(context, asked, found, count, ignored))
+    pairs = [*reading.pairs(asked), ("_count", str(count))]
+    bound = page_tokens.binding("find", context.caller.client, "Appointment/$find", pairs)
+    token = given.string("_page")
+    after = Cursor(*await page_tokens.read(context.world, bound, token)) if token else None
+    found = await find(context.world, asked, count=count, after=after)
+    following = await page_tokens.write(context.world, bound, found.next) if found.next else ""
+    return Answer(200, _bundle(context, asked, found, pairs, following, ignored))
 
 
-def _bundle(context: Context, asked: Criteria, found: Found, count: int, ignored: list[Issue]) -> bytes:
+def _bundle(
+    context: Context,
+    asked: Criteria,
+    found: Found,
+    stated: list[tuple[str, str]],
+    following: str,
+    ignored: list[Issue],
+) -> bytes:
     base = context.base
     entries = []
     for time in found.times:
@@ -55,27 +64,8 @@ def _bundle(context: Context, asked: Criteria, found: Found, count: int, ignored
         if when and found.reasons:
             issues.append(Issue(f"the next free time is {when}", "", "next-available", severity="information"))
         entries.append(("", dump(informational(issues, next_available=when)), "outcome"))
-    url, stated = f"{base}/Appointment/$find", [*reading.pairs(asked), ("_count", str(count))]
+    url = f"{base}/Appointment/$find"
     links = [("self", f"{url}?{urlencode(stated)}")]
-    if found.next:
-        links.append(("next", f"{url}?{urlencode([*stated, ('_page', _token(found.next))])}"))
+    if following:
+        links.append(("next", f"{url}?{urlencode([*stated, ('_page', following)])}"))
     return searchset_bytes(entries, found.total, links)
-
-
-def _token(cursor: Cursor) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(list(cursor))).decode().rstrip("=")
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    """:raises Problem: 400 for a token that is none of ours."""
-    if not text:
-        return None
-    try:
-        start, preference, name = orjson.loads(
-            base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        )
-        if isinstance(start, int) and isinstance(preference, int) and isinstance(name, str):
-            return Cursor(start, preference, name)
-    except (binascii.Error, ValueError, TypeError):
-        pass
-    raise problem(Category.INVALID, "this page token is none of this search", "_page", "param-invalid")

@@ -1,0 +1,1 @@
+"""Transaction Bundles: many writes, all of them or none."""
