@@ -17,6 +17,7 @@ from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
+from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.services.rebuild import rebuild_index
@@ -39,6 +40,7 @@ def build(settings: Settings) -> World:
         raise ValueError(msg) from None
     artifacts = Artifacts.load()
     terminology = Terminology(artifacts)
+    aliases = alias_check(settings.bases)
     store = open_store(settings)
     return World(
         settings=settings,
@@ -48,7 +50,7 @@ def build(settings: Settings) -> World:
         shelf=Shelf(artifacts, zone),
         definitions=definitions.load(artifacts.search_parameters),
         validator=Validator(
-            dict.fromkeys(RESOURCE_TYPES, terms.problems),
+            dict.fromkeys(RESOURCE_TYPES, lambda resource: terms.problems(resource) + aliases(resource)),
             Profiles(artifacts.structure_definitions, terminology.members),
         ),
         catalogue=Catalogue(store, settings.bases),

@@ -42,7 +42,7 @@ class TypeDescription:
     revincludes: Sequence[str] = ()
     profiles: Sequence[str] = ()
     operations: Sequence[tuple[str, str]] = ()
-    versioning: Literal["no-version", "versioned", "versioned-update"] = "versioned-update"
+    versioning: Literal["no-version", "versioned", "versioned-update"] = "versioned"
     read_history: bool = False
     update_create: bool = False
     conditional_create: bool = False
@@ -55,13 +55,17 @@ class TypeDescription:
 
 @dataclass(frozen=True, slots=True)
 class ServerDescription:
-    """What the whole server offers; ``date`` is a FHIR dateTime, ``operations`` those without a type."""
+    """What the whole server offers; ``date`` is a FHIR dateTime, ``operations`` those without a type.
+
+    ``compartments`` are canonical URLs of CompartmentDefinitions.
+    """
 
     base_url: str
     date: str
     version: str
     types: Sequence[TypeDescription]
     operations: Sequence[tuple[str, str]] = ()
+    compartments: Sequence[str] = ()
     interactions: Sequence[str] = ()
     search_params: Sequence[SearchParam] = ()
     formats: Sequence[str] = ("application/fhir+json", "json")
@@ -80,6 +84,7 @@ def capability_statement(server: ServerDescription) -> Resource:
     _put(rest, "interaction", [{"code": code} for code in server.interactions])
     _put(rest, "searchParam", [_search_param(param) for param in server.search_params])
     _put(rest, "operation", _operations(server.operations))
+    _put(rest, "compartment", list(server.compartments))
     statement: Resource = {
         "resourceType": "CapabilityStatement",
         "name": "FhirSchedulingServer",

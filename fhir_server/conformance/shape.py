@@ -13,7 +13,7 @@ from typing import Any
 
 from fhir_server.conformance.datatypes import DATATYPES
 from fhir_server.conformance.narrative import narrative_fault
-from fhir_server.errors import Category, Issue
+from fhir_server.errors import Category, Issue, problem
 from fhir_server.fhir import references
 from fhir_server.fhir.models import Element, elements, is_resource_type
 from fhir_server.fhir.types import is_id
@@ -27,6 +27,7 @@ _WORDS = {"boolean": "true or false", "decimal": "a number", **dict.fromkeys(_IN
 
 
 MOST_FAULTS = 100
+MOST_PARTS = 25_000
 
 
 class TooManyFaultsError(Exception):
@@ -46,6 +47,13 @@ class Shape:
     unreadable: bool = False
     fragments: set[str] = field(default_factory=set)
     contained: dict[str, str] = field(default_factory=dict)
+    size: int = 0
+
+    def count(self, more: int) -> None:
+        """:raises Problem: 413 for more than a resource may hold; reading it all would keep everybody waiting."""
+        self.size += more
+        if self.size > MOST_PARTS:
+            raise problem(Category.TOO_LARGE, f"a resource has at most {MOST_PARTS} objects and listed values")
 
     def add(self, category: Category, text: str, place: Place) -> None:
         """:raises TooManyFaultsError: nobody reads further."""
@@ -103,6 +111,7 @@ def _table(type_name: str) -> _Table:
 
 
 def _object(found: Shape, node: dict[str, Any], type_name: str, place: Place) -> None:
+    found.count(1)
     table = _table(type_name)
     for name, value in node.items():
         element = table.elements.get(name)
@@ -123,6 +132,7 @@ def _object(found: Shape, node: dict[str, Any], type_name: str, place: Place) ->
         elif not value:
             found.add(Category.STRUCTURE, "an array is not empty; leave it out instead", (place, name, -1))
         elif element.primitive:
+            found.count(len(value))
             for index, item in enumerate(value):
                 if item is not None:
                     _primitive(found, item, element, (place, name, index))

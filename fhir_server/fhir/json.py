@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, Self
 
 import orjson
@@ -31,7 +31,11 @@ class Written(Decimal):
     _text: str
 
     def __new__(cls, text: str) -> Self:
-        number = super().__new__(cls, text)
+        """:raises Problem: STRUCTURE for an exponent that no decimal has."""
+        try:
+            number = super().__new__(cls, text)
+        except InvalidOperation:
+            raise _refusal(_TOO_LARGE) from None
         number._text = text
         return number
 
@@ -100,7 +104,10 @@ def _said(name: str) -> str:
 def _decimal(text: str) -> Decimal:
     if len(text) > _MAX_DIGITS:
         raise _refusal(_TOO_LARGE)
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise _refusal(_TOO_LARGE) from None
     if not -_MAX_EXPONENT <= number.adjusted() <= _MAX_EXPONENT:
         raise _refusal(_TOO_LARGE)
     return number if str(number) == text else Written(text)

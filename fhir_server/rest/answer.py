@@ -27,7 +27,9 @@ class Answer:
 
 def version_headers(stored: Stored) -> dict[str, str]:
     """ETag and Last-Modified of a version. https://hl7.org/fhir/R4/http.html#versioning"""
-    return {"ETag": f'W/"{stored.version}"', "Last-Modified": formatdate(stored.at / 1000, usegmt=True)}
+    tag = {"ETag": f'W/"{stored.version}"'}
+    # What is computed was never modified.
+    return tag | ({"Last-Modified": formatdate(stored.at / 1000, usegmt=True)} if stored.version else {})
 
 
 def location(base: str, stored: Stored) -> str:

@@ -113,10 +113,14 @@ class Context:
 
         :raises Problem: 400 for a malformed one.
         """
-        none_match = self.headers.get("if-none-match", "").strip()
-        if none_match and none_match != "*":
+        none_match = self.headers.get("if-none-match")
+        if none_match is not None and none_match.strip() != "*":
             raise problem(Category.INVALID, "If-None-Match of a write must be *", "If-None-Match")
-        return Condition(etags(self.headers.get("if-match", ""), "If-Match"), bool(none_match))
+        match = self.headers.get("if-match")
+        versions = () if match is None else etags(match, "If-Match")
+        if match is not None and not versions:
+            raise problem(Category.INVALID, "If-Match is empty: it would protect nothing", "If-Match")
+        return Condition(versions, none_match is not None)
 
     def prefers(self, name: str) -> str:
         """The value of one preference: ``prefers("return")`` is ``minimal``, ``representation`` …"""

@@ -6,10 +6,11 @@ and adds what every answer carries. https://hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,6 +31,10 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 PREFIX = "/fhir"
+LARGE = 200_000
+"""Bytes of an answer from which on it is written in another format beside the event loop."""
+
+_HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.\-]+))(?::\d{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.:]{1,64}")
 _CHANNEL_DEFAULT = "online"
 
@@ -44,14 +49,19 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope["headers"])
         request_id = headers.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
         route = "unmatched"
         try:
             route, answer = await self._answer(scope, receive, headers, request_id)
-            answer = negotiation.presented(headers, scope.get("query_string", b""), answer)
+            wished = (headers, scope.get("query_string", b""), answer)
+            if len(answer.body) < LARGE:
+                answer = negotiation.presented(*wished)
+            else:
+                # Writing much takes long; the others shall not wait for all of it.
+                answer = await asyncio.to_thread(negotiation.presented, *wished)
         except Exception:
             # The last resort: nothing of the fault reaches the client, everything reaches the log.
             log.exception("request failed", request_id=request_id, method=scope["method"], route=route)
@@ -94,11 +104,20 @@ class Door:
         )
 
 
+def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by name; one that is repeated is a list (RFC 9110), which no Host can be."""
+    found: dict[str, str] = {}
+    for key, text in raw:
+        name, value = key.decode("latin-1"), text.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 def check_host(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
     """:raises Problem: 400 for a name that is none of ours: a page elsewhere may have pointed its own name here."""
     host = headers.get("host", "").lower()
-    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
-    if host and name not in hosts:
+    found = _HOST.fullmatch(host)
+    if host and (found is None or (found["six"] or found["name"]) not in hosts):
         raise problem(Category.INVALID, "this server is not known by that Host; FHIR_BASE_URL names it", "Host")
 
 

@@ -47,6 +47,8 @@ def check(context: Context) -> None:
     stated = context.headers.get("content-type", "")
     if ";" in stated and context.method in _BODIES:
         _check_body(stated)
+    if "x-provenance" in context.headers:
+        raise problem(Category.NOT_SUPPORTED, "this server keeps no Provenance", "X-Provenance")
     if context.headers.get("prefer"):
         _ = context.strict
         if context.prefers("return") not in {"", *RETURNS}:

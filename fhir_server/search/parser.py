@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 PARAMETERS, VALUES, LEVELS = 100, 1000, 5
 """Limits of one request: parameters, values of one parameter, chained levels."""
 
+LONGEST = 100_000
+"""Characters of one value."""
+
 _ALIASES = {("Slot", "-location"): "schedule.actor:Location"}
 """Parameters of EHRs in R4's words."""
 
@@ -82,6 +85,9 @@ def parse(
     problems: list[Problem] = []
     for said, text in pairs:
         name = _ALIASES.get((kind, said), said)
+        if len(text) > LONGEST:
+            problems.append(invalid(name[:64], f"a value has at most {LONGEST} characters"))
+            continue
         if not text or name in _SILENT:
             continue
         try:

@@ -278,5 +278,7 @@ async def proposal(world: World, id_: str) -> Stored | None:
 
 def virtual(type_: str, resource: Mapping[str, Any], at: int) -> Stored:
     """A resource that is computed and not stored: version 0."""
-    rest = {name: value for name, value in resource.items() if name not in {"resourceType", "id"}}
-    return Stored(type_, resource["id"], 0, at, False, dump({"resourceType": type_, "id": resource["id"], **rest}))
+    rest = {name: value for name, value in resource.items() if name not in {"resourceType", "id", "meta"}}
+    meta = {**resource.get("meta", {}), "versionId": "0"}
+    body = dump({"resourceType": type_, "id": resource["id"], "meta": meta, **rest})
+    return Stored(type_, resource["id"], 0, at, False, body)

@@ -17,10 +17,14 @@ from typing import Any
 
 from fhir_server.conformance.validator import claimed_profiles
 from fhir_server.errors import Category, Issue, Problem, problem
+from fhir_server.fhir import models
 from fhir_server.fhir.json import parse
 from fhir_server.services import appointments, slots
 from fhir_server.services.resources import absent, gone, read
 from fhir_server.services.world import Caller, World
+
+BASE = "http://hl7.org/fhir/StructureDefinition/"
+"""The profiles that are the types themselves."""
 
 MODES = frozenset({"create", "update", "delete", "profile"})
 
@@ -67,10 +71,15 @@ def _faults(world: World, resource: dict[str, Any], type_: str, profiles: Sequen
     if not any(one.category is Category.STRUCTURE for one in found):
         places |= dict.fromkeys(claimed_profiles(resource), f"{type_}.meta.profile")
     found += (
+        Issue(f"this profile is one of {canonical.removeprefix(BASE)}", place, category=Category.INVALID)
+        for canonical, place in places.items()
+        if canonical.startswith(BASE) and canonical != BASE + type_ and models.is_resource_type(canonical[len(BASE) :])
+    )
+    found += (
         Issue("this profile is not known here and was not checked", place, "", Category.NOT_FOUND, "warning")
         for canonical, place in places.items()
         if not (checked and checked.known(canonical))
-        and canonical != f"http://hl7.org/fhir/StructureDefinition/{type_}"
+        and not (canonical.startswith(BASE) and models.is_resource_type(canonical[len(BASE) :]))
     )
     return found
 

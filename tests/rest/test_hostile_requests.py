@@ -163,3 +163,54 @@ async def test_bombs_are_refused_within_a_second(client: Any, bomb: str) -> None
         started = time.monotonic()
         refused(await client.post(path, content=body, headers=FHIR), status)
         assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("number", ["1E+999999999999999999999", "1e-999999999999999999999", "0e999999999999999999999"])
+async def test_an_exponent_without_end_is_refused(client: Any, number: str) -> None:
+    body = f'{{"resourceType":"Patient","extension":[{{"url":"http://x","valueDecimal":{number}}}]}}'
+    refused(await client.post("Patient", content=body), 400)
+    merge = f'{{"extension":[{{"url":"http://x","valueDecimal":{number}}}]}}'
+    made = await client.post("Patient", json={"resourceType": "Patient"})
+    kind = {"Content-Type": "application/merge-patch+json"}
+    refused(await client.patch(f"Patient/{made.json()['id']}", content=merge, headers=kind), 400)
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1].evil.example", "[::1]evil", "localhost:evil", "localhost:80:80", "a, localhost"]
+)
+async def test_a_host_that_only_begins_like_ours_is_refused(client: Any, host: str) -> None:
+    refused(await client.get("metadata", headers={"Host": host}), 400)
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+async def test_an_empty_condition_protects_nothing_and_is_refused(client: Any, header: str) -> None:
+    made = (await client.post("Patient", json={"resourceType": "Patient"})).json()
+    refused(await client.put(f"Patient/{made['id']}", json=made, headers={header: ""}), 400)
+    if header == "If-Match":
+        refused(await client.delete(f"Patient/{made['id']}", headers={header: " "}), 400)
+    assert (await client.get(f"Patient/{made['id']}")).headers["ETag"] == 'W/"1"'
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["http://fhir.test//fhir/Patient/1", "https://fhir.test/fhir/Patient/1", "http://fhir.test:80/fhir//Patient/1",
+     "http://FHIR.test/fhir/./Patient/1", "http://fhir.test/other/Patient/1", "http://fhir.test./fhir/Patient/1"],
+)  # fmt: skip
+async def test_our_own_name_in_another_form_is_no_reference(client: Any, reference: str) -> None:
+    flag = {"resourceType": "Flag", "status": "active", "code": {"text": "x"}, "subject": {"reference": reference}}
+    outcome = refused(await client.post("Flag", json=flag), 400)
+    assert outcome["issue"][0]["expression"] == ["Flag.subject"]
+    for good in ("http://fhir.test/fhir/Patient/1", "HTTP://fhir.test/fhir/Patient/1", "http://ehr.example//Patient/1"):
+        flag["subject"] = {"reference": good}
+        assert (await client.post("Flag", json=flag)).status_code == 201
+
+
+async def test_a_resource_of_too_many_parts_is_refused_quickly(client: Any) -> None:
+    body = {"resourceType": "Patient", "name": [{"given": ["a"]}] * 30_000}
+    refused(await client.post("Patient", json=body), 413)
+    body = {"resourceType": "Patient", "name": [{"given": ["a"] * 60_000}]}
+    refused(await client.post("Patient", json=body), 413)
+
+
+async def test_provenance_is_not_dropped_in_silence(client: Any) -> None:
+    refused(await client.post("Patient", json={"resourceType": "Patient"}, headers={"X-Provenance": "{}"}), 400)

@@ -90,7 +90,7 @@ async def test_interactions(client: Any, statement: dict[str, Any], type_: str) 
     assert {name: one.status_code for name, one in asked.items()} == {
         name: 201 if name in {"update", "create"} else 200 for name in asked
     }, [one.text for one in asked.values()]
-    assert (claimed["updateCreate"], claimed["readHistory"], claimed["versioning"]) == (True, True, "versioned-update")
+    assert (claimed["updateCreate"], claimed["readHistory"], claimed["versioning"]) == (True, True, "versioned")
     for version, content_type in enumerate(statement["patchFormat"], start=2):
         answer = await client.patch(url, content=_patch(content_type, type_), headers={"Content-Type": content_type})
         assert (answer.status_code, answer.headers.get("ETag")) == (200, f'W/"{version}"'), (content_type, answer.text)
@@ -162,6 +162,7 @@ async def test_includes(client: Any, statement: dict[str, Any], type_: str) -> N
 
 async def test_the_system(client: Any, statement: dict[str, Any]) -> None:
     rest = statement["rest"][0]
+    assert rest["compartment"] == ["http://hl7.org/fhir/CompartmentDefinition/patient"]
     assert {one["code"] for one in rest["interaction"]} == {
         "transaction", "batch", "search-system", "history-system",
     }  # fmt: skip

@@ -25,6 +25,9 @@ STATEMENT = "CapabilityStatement"
 
 async def read(context: Context) -> Answer:
     """The artifact, which is the same until the server is another; 304 when the client has it."""
+    for name, value in context.query:
+        if name == "_elements" or (name == "_summary" and value != "false"):
+            raise problem(Category.NOT_SUPPORTED, "artifacts are shown whole", name)
     found = _shelf(context).read(context.segments[0], context.segments[1])
     headers = {"ETag": f'W/"{found.version}"', "Last-Modified": formatdate(found.at / 1000, usegmt=True)}
     return Answer(304, b"", headers) if _has_it(context, found) else Answer(200, found.body, headers)
@@ -48,7 +51,9 @@ async def search(context: Context) -> Answer:
         bases=(context.base, *context.world.bases),
         terminology=context.world.terminology,
     )
-    if parsed.query.summary not in {None, "false", "count"} or parsed.query.elements:
+    if parsed.query.elements:
+        raise problem(Category.NOT_SUPPORTED, "artifacts are shown whole", "_elements")
+    if parsed.query.summary not in {None, "false", "count"}:
         raise problem(Category.NOT_SUPPORTED, "artifacts are shown whole: _summary is count or false", "_summary")
     return Answer(200, _bundle(context, parsed, shelf.search(parsed.query)))
 

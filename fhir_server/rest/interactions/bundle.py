@@ -36,6 +36,9 @@ Part = tuple[str, bytes | None, Response]
 
 log = get_logger("rest")
 
+MOST_ANSWERED = 16 * 1024 * 1024
+"""Bytes that a batch answers; the entries behind them are refused."""
+
 
 async def bundle(context: Context) -> Answer:
     """200 with one answer for each entry, in their order; what refuses a transaction is its only answer."""
@@ -51,9 +54,16 @@ async def _batch(context: Context, entries: Sequence[Mapping[str, Any]]) -> byte
         text = "an Idempotency-Key is for one effect; a batch has many"
         raise problem(Category.INVALID, text, "Idempotency-Key")
     names = frozenset(one["fullUrl"] for one in entries if one.get("fullUrl", "").startswith("urn:"))
-    return response_bytes(
-        "batch-response", [await _alone(context, place, one, names) for place, one in enumerate(entries)]
-    )
+    parts, size = [], 0
+    for place, one in enumerate(entries):
+        if size > MOST_ANSWERED:
+            parts.append(
+                _refusal(problem(Category.TOO_LARGE, "the answer is too large; ask in several batches"), place)
+            )
+            continue
+        parts.append(await _alone(context, place, one, names))
+        size += len(parts[-1][1] or b"")
+    return response_bytes("batch-response", parts)
 
 
 async def _alone(context: Context, place: int, entry: Mapping[str, Any], names: frozenset[str]) -> Part:
@@ -73,6 +83,10 @@ async def _alone(context: Context, place: int, entry: Mapping[str, Any], names: 
     except Exception:
         log.exception("entry failed", request_id=context.request_id, place=place)
         found = problem(Category.EXCEPTION, f"the server has a defect; request {context.request_id}")
+    return _refusal(found, place)
+
+
+def _refusal(found: Problem, place: int) -> Part:
     return "", None, Response(_status(found.category.status), outcome=dump(outcome(located(found, place))))
 
 

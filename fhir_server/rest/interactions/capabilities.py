@@ -71,6 +71,7 @@ def describe(world: World, base: str) -> ServerDescription:
             *(_artifact_type(world, type_) for type_ in CONFORMANCE_TYPES),
         ],
         interactions=SYSTEM_INTERACTIONS,
+        compartments=["http://hl7.org/fhir/CompartmentDefinition/patient"],
         search_params=[
             SearchParam("_type", "special", documentation="the resource types of a search over several types"),
             *(
@@ -117,7 +118,7 @@ def _artifact_type(world: World, type_: str) -> TypeDescription:
         search_params=[SearchParam(one.code, one.type, one.url) for one in world.shelf.definitions.of(type_).values()],
         operations=_operations(world, type_),
         versioning="no-version",
-        conditional_read="not-match",
+        conditional_read="full-support",
         documentation="Part of the server: read and searched, not written.",
     )
 

@@ -69,7 +69,7 @@ def test_types_come_in_order_with_their_operations_and_profiles():
         "type": "Slot",
         "profile": "http://hl7.org/fhir/StructureDefinition/Slot",
         "interaction": [{"code": "read"}],
-        "versioning": "versioned-update",
+        "versioning": "versioned",
         "readHistory": False,
         "updateCreate": False,
         "conditionalCreate": False,
