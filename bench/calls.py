@@ -116,7 +116,7 @@ async def transaction(caller: Caller, n: int) -> None:
     """20 entries: ten Patients and the ten RelatedPersons that refer to them by ``urn:uuid:``."""
     body = json.dumps(household(n)).encode()
     reply = expect(await caller.http.ask("POST", "", body), 200)
-    if reply.body.count(b'"201') != 2 * HOUSEHOLD:
+    if reply.body.count(b'"201 Created"') != 2 * HOUSEHOLD:
         raise Unexpected(f"not {2 * HOUSEHOLD} created: {reply.body[:300]!r}")
 
 
@@ -124,7 +124,7 @@ async def bundle_book(caller: Caller, n: int) -> None:
     """A Slot and the Appointment that fills it, in one transaction Bundle."""
     body = json.dumps(slot_and_appointment(caller.clinic, n)).encode()
     reply = expect(await caller.http.ask("POST", "", body), 200)
-    if reply.body.count(b'"201') != 2:
+    if reply.body.count(b'"201 Created"') != 2:
         raise Unexpected(f"not booked: {reply.body[:300]!r}")
 
 

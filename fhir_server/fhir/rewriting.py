@@ -1,7 +1,7 @@
 """Links between the entries of a Bundle become ``Type/id``, https://hl7.org/fhir/R4/http.html#trules.
 
 Reference.reference          rewritten
-uri, url                     rewritten, also as the value of an extension
+uri, url                     rewritten where it is a full URL, also as the value of an extension
 href and src of a narrative  rewritten
 canonical                    stays
 oid, uuid                    stays: ``Type/id`` is no value of these types
@@ -22,8 +22,14 @@ from fhir_server.fhir.models import Element, elements, is_resource_type
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LINK = re.compile(r"""(\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
+_MARKUP = re.compile(
+    r"""<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)"""
+    r"""|(?P<tag><[A-Za-z](?:[^"'<>]++|"[^"<]*"|'[^'<]*')*+>)""",
+    re.DOTALL,
+)
+_VALUE = re.compile(r"""(\s(?:href|src)\s*=\s*)?("[^"]*"|'[^']*')""")
 _URNS = ("urn:uuid:", "urn:oid:")
+_FULL_URLS = (*_URNS, "http://", "https://")
 _RESTFUL = re.compile(r"(https?://[^\s?#]+/)([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})", re.ASCII)
 
 
@@ -53,10 +59,16 @@ class Names:
         return found + mark + fragment if found else None
 
 
-def base_of(full_url: str) -> str:
-    """The base, with its slash, of a RESTful full URL (``https://ehr.example/fhir/Slot/1``), else empty."""
+def restful(full_url: str) -> tuple[str, str, str] | None:
+    """Base with its slash, type and id of a RESTful full URL (``https://ehr.example/fhir/Slot/1``), else None."""
     found = _RESTFUL.fullmatch(full_url)
-    return found[1] if found else ""
+    return (found[1], found[2], found[3]) if found else None
+
+
+def base_of(full_url: str) -> str:
+    """The base, with its slash, of a RESTful full URL, else empty."""
+    found = restful(full_url)
+    return found[0] if found else ""
 
 
 def rewritten(resource: dict[str, Any], names: Names) -> dict[str, Any]:
@@ -112,7 +124,9 @@ def _one(value: Any, element: Element, names: Names, place: str) -> Any:
     if element.primitive:
         if not isinstance(value, str):
             return value
-        return _narrative(value, names) if element.type == "xhtml" else names.of(value) or value
+        if element.type == "xhtml":
+            return _narrative(value, names)
+        return names.targets.get(value, value) if value.startswith(_FULL_URLS) else value
     if not isinstance(value, dict):
         return value
     if element.type == "Resource":
@@ -147,9 +161,14 @@ def _reference(text: str, names: Names, place: str) -> str:
 
 
 def _narrative(div: str, names: Names) -> str:
+    """XHTML with the links of its start tags rewritten; text, comments and other attributes stay."""
+
     def link(found: re.Match[str]) -> str:
+        if not found[1]:
+            return found[0]
         quote, text = found[2][0], html.unescape(found[2][1:-1])
         target = names.of(text)
         return f"{found[1]}{quote}{html.escape(target)}{quote}" if target else found[0]
 
-    return _LINK.sub(link, div)
+    after = _MARKUP.sub(lambda found: _VALUE.sub(link, found[0]) if found["tag"] else found[0], div)
+    return div if after == div else after

@@ -135,6 +135,8 @@ def criteria(
 
     Raises ``Problem`` as :func:`parse` does, and INVALID when nothing selects: that would match every resource.
     """
+    if any(name == "_page" for name, _ in pairs):
+        raise invalid("_page", "criteria have no pages")
     parsed = parse(
         kind, pairs, definitions, strict=True, zone=zone, page_size=2, page_limit=2, now_ms=now_ms, bases=bases,
         terminology=terminology,

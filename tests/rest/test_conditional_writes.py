@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders.answers import expressions, refused
+from tests.builders.bundles import create, send
 from tests.builders.clinic import Clinic
 from tests.builders.visits import Visits
 
@@ -110,7 +111,7 @@ async def test_several_matches_are_412_and_nothing_happens(client: Any, clinic: 
 @pytest.mark.parametrize(
     "query",
     ["", "?", "?_sort=name", "?_count=1", "?_format=json", "?identifer=x", "?identifier=", "?identifier:bogus=x",
-     "?name=x&bogus=y", "?_include=Patient:organization"],
+     "?name=x&bogus=y", "?identifier=x&_page=abc", "?_include=Patient:organization"],
 )  # fmt: skip
 async def test_criteria_that_select_nothing_or_are_not_understood_are_400(
     client: Any, clinic: Clinic, method: str, query: str
@@ -120,6 +121,29 @@ async def test_criteria_that_select_nothing_or_are_not_understood_are_400(
     refused(await client.request(method, f"Patient{query}", **body[method]), 400)
     assert (await client.get(url)).headers["ETag"] == 'W/"1"'
     assert await _total(client, clinic.name) == 0
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["https://evil.example/Patient?", "Practitioner?", "http://fhir.test/fhir/Practitioner?", "Patient/1?", "/?",
+     "https://evil.example/Patient;a=b?", "_page=x&"],
+)  # fmt: skip
+async def test_a_create_asks_about_its_own_type(client: Any, clinic: Clinic, before: str) -> None:
+    criteria = f"identifier={MRN}|{clinic.name}"
+    body = patient(clinic.name)
+    refused(await client.post("Patient", json=body, headers={"If-None-Exist": before + criteria}), 400)
+    outcome = refused(await send(client, create(body, ifNoneExist=before + criteria)), 400)
+    assert expressions(outcome)[0].startswith("Bundle.entry[0]")
+    assert await _total(client, clinic.name) == 0
+
+
+async def test_a_create_may_name_its_own_type(client: Any, clinic: Clinic) -> None:
+    body = patient(f"{clinic.name}?x")
+    for number, before in enumerate(("", "?", "Patient?", "http://fhir.test/fhir/Patient?")):
+        headers = {"If-None-Exist": f"{before}identifier={MRN}|{clinic.name}?x"}
+        answer = await client.post("Patient", json=body, headers=headers)
+        assert answer.status_code == (200 if number else 201), before
+    assert await _total(client, f"{clinic.name}?x") == 1
 
 
 async def test_patch(client: Any, clinic: Clinic) -> None:

@@ -101,6 +101,44 @@ async def test_a_reference_to_the_wrong_type_is_seen_behind_its_urn(client: Any)
     assert expressions(outcome) == ["Bundle.entry[1].resource.appointment.reference"]
 
 
+BASE = "http://fhir.test/fhir"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["#", "a", "Patient?x", "Patient/px2", "http://hl7.org/fhir/sid/us-ssn", "urn:uuid:", "urn:oid:", "urn:uuid:x",
+     "urn:isbn:1", "ftp://ehr.example/Patient/1", "https://ehr.example/Practitioner/1",
+     "https://ehr.example/Patient/1/_history/1", f"{BASE}/Patient/px2", "http://FHIR.test/fhir/Patient/px2"],
+)  # fmt: skip
+async def test_a_full_url_is_that_of_its_entry(client: Any, clinic: Clinic, wrong: str) -> None:
+    url, id_ = await clinic.patient(), clinic.id("pat")
+    changed = {"resourceType": "Patient", "id": id_, "gender": "male"}
+    activate = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
+        {"name": "type", "valueCode": "add"}, {"name": "path", "valueString": "Patient"},
+        {"name": "name", "valueString": "active"}, {"name": "value", "valueBoolean": True}]}]}  # fmt: skip
+    for bad in (
+        {**update(changed), "fullUrl": wrong},
+        entry("PATCH", url, activate, wrong),
+        entry("DELETE", url, None, wrong),
+        entry("PUT", f"Patient?_id={id_}", changed, wrong),
+        create(patient(clinic.id("a")), wrong),
+    ):
+        outcome = refused(await send(client, create(flag("Patient/px2")), bad), 400)
+        assert expressions(outcome) == ["Bundle.entry[1].fullUrl"]
+        assert (await client.get(url)).headers["ETag"] == 'W/"1"'
+    right = {**update(changed), "fullUrl": f"{BASE}/{url}"}
+    answered = await sent(client, right, create(flag(f"{BASE}/{url}"), "urn:oid:1.2.3"))
+    assert answered[1]["resource"]["subject"]["reference"] == url
+    await sent(client, entry("DELETE", f"Patient?identifier={MRN}|{clinic.id('none')}", None, f"{BASE}/Patient/1"))
+
+
+async def test_what_is_deleted_is_no_target(client: Any, clinic: Clinic) -> None:
+    url, name = await clinic.patient(), urn()
+    outcome = refused(await send(client, entry("DELETE", url, None, name), create(flag(name))), 400)
+    assert expressions(outcome) == ["Bundle.entry[1].resource.subject.reference"]
+    assert (await client.get(url)).status_code == 200
+
+
 async def test_conditional_references(client: Any, clinic: Clinic) -> None:
     url = (await client.post("Patient", json=patient(clinic.id("there")))).headers["Location"]
     there, new = f"Patient?identifier={MRN}|{clinic.id('there')}", f"Patient?identifier={MRN}|{clinic.id('new')}"

@@ -37,11 +37,24 @@ def criteria(context: Context) -> list[tuple[str, str]] | None:
     header = context.headers.get("if-none-exist")
     if header is None:
         return None
-    text = header.partition("?")[2] if "?" in header else header
     try:
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+        return parse_qsl(_query(context, header), keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         raise problem(Category.INVALID, "If-None-Exist is not a search", "If-None-Exist") from None
+
+
+def _query(context: Context, header: str) -> str:
+    """The search of a header, without the type that some clients write before it.
+
+    :raises Problem: 400 for a search of another type or another server.
+    """
+    head, mark, query = header.partition("?")
+    if not mark or "=" in head:
+        return header
+    type_ = context.segments[0]
+    if head not in {"", type_, *(f"{base}{type_}" for base in (f"{context.base}/", *context.world.bases))}:
+        raise problem(Category.INVALID, f"If-None-Exist is no search of {type_}", "If-None-Exist")
+    return query
 
 
 def check_type(type_: str, resource: dict[str, object]) -> None:

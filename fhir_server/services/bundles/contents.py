@@ -13,7 +13,7 @@ from fhir_server.fhir.rewriting import Names, Open, base_of, rewritten
 from fhir_server.fhir.types import HELD
 from fhir_server.services import conditional, resources
 from fhir_server.services.actors import reference_of
-from fhir_server.services.bundles.entries import placed
+from fhir_server.services.bundles.entries import check_full_url, placed
 from fhir_server.services.bundles.identities import Known, raise_together
 from fhir_server.services.bundles.order import Step, order_of, step_of
 from fhir_server.services.slot_faces import BUSY
@@ -47,7 +47,12 @@ class Contents:
 
         :raises Problem: with the faults of all entries.
         """
-        targets = {one.entry.full_url: one.reference for one in found if one.entry.full_url and one.id}
+        _check_full_urls(world, found)
+        targets = {
+            one.entry.full_url: one.reference
+            for one in found
+            if one.entry.full_url and one.id and one.entry.method != "DELETE"
+        }
         if targets != self._targets:
             self._targets, self._kept = targets, {}
         acts, faults = [], []
@@ -88,6 +93,16 @@ class Contents:
         if not waiting:
             resources.check(world, after, entry.type)
         return after, waiting
+
+
+def _check_full_urls(world: World, found: Iterable[Known]) -> None:
+    faults = []
+    for one in found:
+        try:
+            check_full_url(one.entry, one.id, world.bases)
+        except Problem as fault:
+            faults.append(fault)
+    raise_together(faults)
 
 
 _NO_ENTRY = "no entry of the Bundle has this full URL"

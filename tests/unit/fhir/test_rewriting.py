@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -76,6 +77,7 @@ def test_everywhere_a_link_can_stand() -> None:
         {"resourceType": "Patient", "text": {"status": "generated", "div": f"<div data-href='{URN}'>{URN}</div>"}},
         {"resourceType": "Nothing", "managingOrganization": {"reference": URN}},
         {"resourceType": "Patient", "bogus": {"reference": URN}},
+        {"resourceType": "Patient", "extension": [{"url": "Patient/1", "valueUri": f"{URN}#x"}]},
     ],
 )
 def test_where_no_link_stands_nothing_changes(resource: dict[str, Any]) -> None:
@@ -90,6 +92,42 @@ def test_relative_links_are_completed_by_the_base_of_their_entry() -> None:
     assert after == {**resource, "subject": {"reference": "Patient/c"}}
     assert again(resource, base_of(URN))[0] == resource
     assert base_of("https://ehr.example/fhir/Flag/7/_history/1") == base_of("https://ehr.example/x") == ""
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        f'<div>a href="{URN}" <b>src="{URN}"</b></div>',
+        f'<div><!-- <a href="{URN}"> --></div>',
+        f'<div><![CDATA[<a href="{URN}">]]></div>',
+        f'<div><?x <a href="{URN}"> ?></div>',
+        f"<div><a title=' href=\"{URN}\" '>x</a></div>",
+        f"<div><a title=\"> href='{URN}' \">x</a></div>",
+        f'<div><a data-href="{URN}" x:src="{URN}" srcset="{URN}"/></div>',
+        f'<div></a href="{URN}"></div>',
+    ],
+)
+def test_a_narrative_is_changed_in_its_links_alone(kept: str) -> None:
+    resource = {"resourceType": "Patient", "text": {"status": "generated", "div": kept}}
+    assert again(resource)[0] is resource
+    link = "<a title='>' class=\"x\"\n href = '{}' />"
+    mixed = {**resource, "text": {"status": "generated", "div": f"{link.format(URN)}{kept}{link.format(OID)}"}}
+    expected = f"{link.format('Patient/a')}{kept}{link.format('Slot/b')}"
+    assert again(mixed)[0]["text"]["div"] == expected
+
+
+@pytest.mark.parametrize("part", ["<!-- ", "<![CDATA[", "<? "])
+def test_what_does_not_end_holds_no_link(part: str) -> None:
+    resource = {"resourceType": "Patient", "text": {"status": "generated", "div": f'<div>{part}<a href="{URN}">x'}}
+    assert again(resource)[0] is resource
+
+
+@pytest.mark.parametrize("part", ["<a", "<!--", "<![CDATA[", "<?", "<a ' ", '<a "', "<a href ", "<a b='c'"])
+def test_a_long_narrative_takes_no_time(part: str) -> None:
+    resource = {"resourceType": "Patient", "text": {"status": "generated", "div": part * 100_000}}
+    began = time.process_time()
+    again(resource)
+    assert time.process_time() - began < 2
 
 
 def test_what_waits_for_an_answer_is_named() -> None:
