@@ -10,17 +10,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.bundle import HistoryEntry, Response, history_bytes
 from fhir_server.fhir.temporal import date_range, instant_ms
-from fhir_server.fhir.types import RESOURCE_TYPES, is_id
-from fhir_server.rest import plain_tokens
+from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.rest.answer import Answer, location
 from fhir_server.rest.context import Context
 from fhir_server.services import history as use_case
+from fhir_server.services import page_tokens
 from fhir_server.services.history import Cursor, Page
 from fhir_server.services.versions import instant
 from fhir_server.store.history import FOREVER, Place, Window
@@ -49,15 +50,19 @@ async def history_system(context: Context) -> Answer:
 async def _answer(context: Context, types: tuple[str, ...], id_: str = "") -> Answer:
     given = _given(context)
     count = _count(given, context)
-    after = _cursor(given.get("_page", ""), types, id_)
-    page = await use_case.history(context.world, types, _window(given, context), count=count, id_=id_, after=after)
-    url = f"{context.base}/{'/'.join(context.segments)}"
+    path = "/".join(context.segments)
     stated = {name: given[name] for name in ("_since", "_at") if name in given}
     if "_count" in given:
         stated["_count"] = str(count)
+    bound = page_tokens.binding("history", context.caller.client, path, stated.items())
+    token = given.get("_page")
+    after = _cursor(await page_tokens.read(context.world, bound, token)) if token else None
+    page = await use_case.history(context.world, types, _window(given, context), count=count, id_=id_, after=after)
+    url = f"{context.base}/{path}"
     links = [("self", f"{url}?{urlencode(stated)}" if stated else url)]
     if page.next:
-        links.append(("next", f"{url}?{urlencode({**stated, '_page': plain_tokens.write(_flat(page.next))})}"))
+        following = await page_tokens.write(context.world, bound, _flat(page.next))
+        links.append(("next", f"{url}?{urlencode({**stated, '_page': following})}"))
     entries = [_entry(context, one, page) for one in page.versions]
     return Answer(200, history_bytes(entries, page.total, links, instant(page.complete)))
 
@@ -69,14 +74,14 @@ def _flat(cursor: Cursor) -> list[int | str | None]:
 def _given(context: Context) -> Mapping[str, str]:
     """Parameters that have a value.
 
-    :raises Problem: 400 for one that is given twice, and for an unknown one when strict.
+    :raises Problem: 400 for one that is given twice, and for an unknown one: a history has no place for a warning.
     """
     names = [name for name, _ in context.query]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise problem(Category.INVALID, "each parameter of a history is accepted once", twice[0][:64])
     unknown = sorted(set(names) - KNOWN)
-    if unknown and context.strict:
+    if unknown:
         raise problem(Category.NOT_SUPPORTED, "unknown parameter of a history", unknown[0][:64], "param-ignored")
     return {name: value for name, value in context.query if value}
 
@@ -114,15 +119,6 @@ def _window(given: Mapping[str, str], context: Context) -> Window:
     return Window(start, max(0, low), max(0, high))
 
 
-def _cursor(text: str, types: tuple[str, ...], id_: str) -> Cursor | None:
-    """:raises Problem: 400 for a token that is none of this history."""
-    if not text:
-        return None
-    match plain_tokens.read(text):
-        case [int(at), str(there), int(version), str(type_), int() | None as total, int(complete)] if (
-            all(0 <= one < FOREVER for one in (at, version, total or 0, complete))
-            and type_ in types
-            and (there == id_ if id_ else is_id(there))
-        ):
-            return Cursor(Place(at, there, version, type_), total, complete)
-    raise plain_tokens.foreign()
+def _cursor(values: Sequence[Any]) -> Cursor:
+    at, id_, version, type_, total, complete = values
+    return Cursor(Place(at, id_, version, type_), total, complete)

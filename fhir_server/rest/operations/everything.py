@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from fhir_server.errors import Category, Issue, problem
@@ -16,13 +17,13 @@ from fhir_server.fhir.json import dump
 from fhir_server.fhir.outcome import informational
 from fhir_server.fhir.parameters import QUERY, Arguments
 from fhir_server.fhir.temporal import date_range, instant_ms
-from fhir_server.fhir.types import HELD, is_id
-from fhir_server.rest import plain_tokens
+from fhir_server.fhir.types import HELD
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.operations.arguments import CONTROLS, arguments
 from fhir_server.rest.operations.unknown import left_out
 from fhir_server.search.extract import EARLIEST, LATEST
+from fhir_server.services import page_tokens
 from fhir_server.services.everything import Asked, Page, everything
 
 KNOWN = frozenset({"start", "end", "_since", "_type", "_count", "_page"}) | CONTROLS
@@ -34,11 +35,16 @@ async def handle(context: Context) -> Answer:
     given = await arguments(context)
     types = _types(given)
     issues = left_out(context, {*given, *types} - KNOWN - HELD)
-    page = await everything(context.world, context.segments[1], _asked(context, given, types))
-    return Answer(200, _bundle(context, given, page, issues))
+    stated = _stated(given)
+    bound = page_tokens.binding("everything", context.caller.client, "/".join(context.segments), stated)
+    token = given.string("_page")
+    after = await page_tokens.read(context.world, bound, token) if token else None
+    page = await everything(context.world, context.segments[1], _asked(context, given, types, after))
+    following = await page_tokens.write(context.world, bound, page.next) if page.next else ""
+    return Answer(200, _bundle(context, stated, page, issues, following))
 
 
-def _asked(context: Context, given: Arguments, types: list[str]) -> Asked:
+def _asked(context: Context, given: Arguments, types: list[str], after: Sequence[str] | None) -> Asked:
     limit = context.world.settings.page_limit
     count = given.integer("_count", 0)
     start, end = (_range(context, given, name) for name in ("start", "end"))
@@ -53,22 +59,27 @@ def _asked(context: Context, given: Arguments, types: list[str]) -> Asked:
         since=changed,
         types=frozenset(types) if types else None,
         count=limit if count is None else min(count, limit),
-        after=_after(given.string("_page")),
+        after=(after[0], after[1]) if after else None,
     )
 
 
-def _bundle(context: Context, given: Arguments, page: Page, issues: list[Issue]) -> bytes:
+def _stated(given: Arguments) -> list[tuple[str, str]]:
+    """The parameters in effect."""
+    stated = [(name, text) for name in ("start", "end", "_since") if (text := _time(given, name))]
+    stated += [("_type", ",".join(types))] if (types := _types(given)) else []
+    stated += [("_count", str(count))] if (count := given.integer("_count")) is not None else []
+    return stated
+
+
+def _bundle(context: Context, stated: list[tuple[str, str]], page: Page, issues: list[Issue], following: str) -> bytes:
     base = context.base
     entries = [(f"{base}/{one.type}/{one.id}", one.body, one.mode) for one in page.entries]
     if issues:
         entries.append(("", dump(informational(issues)), "outcome"))
-    stated = [(name, text) for name in ("start", "end", "_since") if (text := _time(given, name))]
-    stated += [("_type", ",".join(types))] if (types := _types(given)) else []
-    stated += [("_count", str(count))] if (count := given.integer("_count")) is not None else []
     url = f"{base}/Patient/{context.segments[1]}/$everything"
     links = [("self", f"{url}?{urlencode(stated)}" if stated else url)]
-    if page.next:
-        links.append(("next", f"{url}?{urlencode([*stated, ('_page', plain_tokens.write(page.next))])}"))
+    if following:
+        links.append(("next", f"{url}?{urlencode([*stated, ('_page', following)])}"))
     return searchset_bytes(entries, page.total, links)
 
 
@@ -98,12 +109,3 @@ def _range(context: Context, given: Arguments, name: str) -> tuple[int, int] | N
 
 def _malformed(given: Arguments, name: str, wanted: str) -> Exception:
     return problem(Category.INVALID, f"{name} is not {wanted}", given.given(name)[0].place, "param-invalid")
-
-
-def _after(token: str | None) -> tuple[str, str] | None:
-    if not token:
-        return None
-    match plain_tokens.read(token):
-        case [str(type_), str(id_)] if type_ in HELD and is_id(id_):
-            return type_, id_
-    raise plain_tokens.foreign()
