@@ -38,8 +38,8 @@ async def test_no_request_breaks_the_server(client: Any, fuzz: Fuzz) -> None:
         assert answer.status_code < 500, told
         if seconds > LONG:
             # The machine may have been busy elsewhere: what is slow by itself is slow again.
-            _, again = await _ask(client, request)
-            assert again < LONG, (*told, seconds, again)
+            again = [(await _ask(client, request))[1] for _ in range(3)]
+            assert min(again) < LONG, (*told, seconds, again)
         if answer.status_code >= 400 and request["method"] != "HEAD":
             assert not any(one in answer.content for one in INSIDES), told
             # A path with dots may lead out of the FHIR base.

@@ -206,7 +206,7 @@ async def test_bombs_are_refused_at_once(client: Any, name: str) -> None:
     started = time.monotonic()
     answer = await client.post("Patient", content=BOMBS[name].encode(), headers=XML)
     refused(answer, 413 if name == "attributes" else 400)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 async def test_a_body_over_the_limit(client: Any) -> None:
