@@ -37,6 +37,7 @@ bench: $(VENV)/.ready ## Measure the server beside its floors (make bench ARGS="
 
 soak: $(VENV)/.ready ## Run the long tests
 	$(BIN)/python -m pytest -m soak $(ARGS)
+	FHIR_TEST_FUZZ=50000 $(BIN)/python -m pytest tests/rest/test_fuzz.py
 
 fmt: $(VENV)/.ready ## Format, and mend what the linter can
 	$(BIN)/ruff format .

@@ -23,7 +23,7 @@ TRIES = 16
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 """Makes the next content of a resource from the current one; raises Problem."""
-_VERSION = re.compile(r"\d{1,9}", re.ASCII)
+_VERSION = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

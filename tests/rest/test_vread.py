@@ -23,7 +23,7 @@ async def test_each_version_is_kept(client: Any) -> None:
         names.append(answer.json()["name"][0]["family"])
     assert names == ["Pat", "second", "third"]
     refused(await client.get(f"{url}/_history/4"), 410)
-    for version in ("5", "0", "abc", "-1", "9" * 40):
+    for version in ("5", "0", "01", "abc", "-1", "9" * 40):
         refused(await client.get(f"{url}/_history/{version}"), 404)
 
 
