@@ -38,6 +38,15 @@ class Settings(BaseSettings):
     hold_minutes: int = Field(10, ge=1, description="length of a hold where no booking-policy says one")
     max_hold_minutes: int = Field(60, ge=1, description="longest hold where no booking-policy says one")
     max_holds: int = Field(5, ge=1, description="open holds of one client for one patient where no policy says so")
+    keys: str = Field(
+        "", description="what wraps the keys of data at rest: file:PATH, aws-kms:ARN, gcp-kms:NAME, vault:URL"
+    )
+    audit_database: str = Field("", description="database of the access record; empty = the other's name with _audit")
+    audit_years: int = Field(6, ge=6, description="years that the access record is kept")
+    registration: bool = Field(False, description="whether apps may register themselves (RFC 7591)")
+    trusted_issuers: str = Field("", description="JSON file of outside token issuers: issuer, jwks_uri, claim mapping")
+    access_token_minutes: int = Field(60, ge=1, le=60, description="life of an access token of a person")
+    session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")
@@ -62,6 +71,11 @@ class Settings(BaseSettings):
         """Names under which this server may be asked, in lower case without port."""
         own = urlsplit(self.base_url).hostname
         return frozenset({"127.0.0.1", "localhost", "::1", self.host.lower(), *([own] if own else [])})
+
+    @property
+    def issuer(self) -> str:
+        """The authorization server's issuer: our root, without the FHIR path. https://www.rfc-editor.org/rfc/rfc8414"""
+        return self.bases[0].rstrip("/").removesuffix("/fhir")
 
     @property
     def bases(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
+from fhir_server.access.caller import Caller
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
@@ -16,16 +17,7 @@ from fhir_server.settings import Settings
 from fhir_server.store.database import Store
 from fhir_server.store.unit import Unit
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. Until authorisation exists the client names itself (header ``X-Client-Id``).
-
-    ``channel`` is the booking channel that the caller stands for where the request states none.
-    """
-
-    client: str = "anonymous"
-    channel: str = "online"
+__all__ = ["Caller", "World"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Who may see and do what: pure rules about callers, scopes and roles."""

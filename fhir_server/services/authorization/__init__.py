@@ -1,0 +1,1 @@
+"""Use cases of the authorization server: clients, accounts, launches, grants and tokens."""
