@@ -59,6 +59,11 @@ class Caller:
     grant: str = ""
     expires: int = 0
 
+    @property
+    def party(self) -> str:
+        """Whose holds, Idempotency-Keys and page tokens these are: the client's, or those of its one user."""
+        return f"{self.client}|{self.subject}" if self.subject else self.client
+
 
 CHANNELS = {Role.PATIENT: "online", Role.PRACTITIONER: "staff", Role.FRONT_DESK: "staff", Role.ADMINISTRATOR: "staff",
             Role.SYSTEM: "interface", Role.AUDITOR: "staff"}  # fmt: skip

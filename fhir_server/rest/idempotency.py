@@ -53,5 +53,5 @@ async def key_of(context: Context, operation: str) -> Key | None:
     ):
         digest.update(len(part).to_bytes(8, "big") + part)
     type_ = next(iter(context.segments), "")
-    scope = hashlib.sha256(f"{context.caller.client}\n{type_}\n{operation}\n{key}".encode()).hexdigest()
+    scope = hashlib.sha256(f"{context.caller.party}\n{type_}\n{operation}\n{key}".encode()).hexdigest()
     return Key(scope, digest.hexdigest())

@@ -19,6 +19,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.search.query import (
+    All,
     Clause,
     DateCompare,
     IdIn,
@@ -188,5 +189,6 @@ _EVALUATORS: dict[type, Callable[[Any, Mapping[str, Any]], bool]] = {
     IdIn: lambda clause, doc: doc["_id"] in clause.ids,
     Near: _near,
     Not: lambda clause, doc: not _true(clause.clause, doc),
+    All: lambda clause, doc: all(_true(each, doc) for each in clause.clauses),
     Or: lambda clause, doc: any(_true(each, doc) for each in clause.clauses),
 }

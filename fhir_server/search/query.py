@@ -17,6 +17,7 @@
     Near           its position is within ``metres``
     Not            the clause is not true, no value included
     Or             one of the clauses is true
+    All            every one of the clauses is true
     Chain          it refers to a ``target`` for which all ``clauses`` are true
     Has            a resource of type ``kind`` for which all ``clauses`` are true refers to it
 
@@ -151,6 +152,11 @@ class Or:
 
 
 @dataclass(frozen=True, slots=True)
+class All:
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     definition: Definition
     target: str
@@ -184,6 +190,7 @@ Clause: TypeAlias = (
     | Near
     | Not
     | Or
+    | All
     | Chain
     | Has
 )

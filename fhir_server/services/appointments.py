@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhir_server.errors import Category, Problem, problem
@@ -10,6 +10,8 @@ from fhir_server.fhir.json import dump, parse
 from fhir_server.fhir.temporal import format_instant
 from fhir_server.scheduling.lifecycle import appointment_allows, takes_time
 from fhir_server.services import slot_faces
+from fhir_server.services.access import writes
+from fhir_server.services.access.about import clinics_of
 from fhir_server.services.actors import reference_of
 from fhir_server.services.book import Booking, book_now, slots_of, turns_of, with_channel
 from fhir_server.services.booking import (
@@ -28,6 +30,7 @@ from fhir_server.services.booking import (
     unchanged,
 )
 from fhir_server.services.cancel import check_cutoff
+from fhir_server.services.facts import ScheduleFacts
 from fhir_server.services.held import check_owner, granted, held_until, without_held_until
 from fhir_server.services.hold import check_count, hold_group, hold_now, hold_seconds
 from fhir_server.services.keyed import Keyed, once
@@ -83,6 +86,8 @@ def awaits_confirmation(wish: Wish) -> bool:
 async def _insert(
     world: World, resource: dict[str, Any], id_: str, keyed: Keyed | None, method: str, already: Already | None
 ) -> Stored:
+    clinics = await clinics_of(world, {**resource, "id": id_})
+
     async def work(unit: Unit) -> Stored:
         if already and (known := await already(unit)):
             return known
@@ -90,7 +95,9 @@ async def _insert(
         if before and not before.deleted:
             raise Changed
         version = before.version + 1 if before else 1
-        written, index = version_of(world, resource, id_=id_, version=version, at=world.clock(), method=method)
+        written, index = version_of(
+            world, resource, id_=id_, version=version, at=world.clock(), method=method, clinics=clinics
+        )
         await unit.write(before, written, index)
         if keyed:
             await keyed.remember(world, unit, written, 201)
@@ -115,7 +122,7 @@ async def change(world: World, caller: Caller, before: Stored | None, after: dic
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
     if before.extra.get("expires") is not None:
         check_owner(before, caller, "Appointment")
-    channel = extension_code(after, CHANNEL_URL) or caller.channel
+    channel = writes.channel_of(caller, extension_code(after, CHANNEL_URL))
     moved = _time(world, old) != _time(world, after)
     if moved and old["status"] in FINAL and after["status"] == old["status"]:
         text = f"an appointment that is {old['status']} cannot be moved"
@@ -168,7 +175,9 @@ def _agreeing(world: World, old: dict[str, Any], after: dict[str, Any]) -> tuple
 async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str, Any], *, moved: bool) -> Stored:
     """Take the time that the new version says, before that of the old one is freed."""
     after, follows = _agreeing(world, parse(before.body), after)
-    wish = await settled(world, with_channel(await of_appointment(world, after, claimed(before)), caller))
+    wish = with_channel(await of_appointment(world, after, claimed(before)), caller)
+    await writes.check_wish(world, caller, wish, "Appointment")
+    wish = await settled(world, wish)
     if "start" not in after:
         zone = wish.schedules[0].zone
         after = {**after, "start": format_instant(wish.start, zone), "end": format_instant(wish.end, zone)}
@@ -177,7 +186,7 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
     is_new = after["status"] == "pending" and expires is None and not before.extra.get("claim")
     if is_new and not awaits_confirmation(wish):
         expires = world.now() + hold_seconds(world, wish, None)
-        held = {"expires": expires, "holder": caller.client, "since": world.now(), "group": hold_group(caller, wish)}
+        held = {"expires": expires, "holder": caller.party, "since": world.now(), "group": hold_group(caller, wish)}
     if expires is not None:
         after = held_until(after, expires)
     kind = "hold" if expires is not None else "booked"
@@ -200,7 +209,9 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
             extra = {**before.extra, **held}
         extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"}
         written = {**after, "slot": [{"reference": one} for one in shown]} if follows and shown else after
-        return await _replace(world, unit, before, written, at, extra)
+        if wish.strangers:
+            await unit.acquaint(wish.strangers, wish.clinics)
+        return await _replace(world, unit, before, written, at, extra, wish.clinics)
 
     try:
         return await world.store.units.run(work, now=world.now(), turns=turns_of(request, [before]))
@@ -254,11 +265,18 @@ async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
 
 
 async def _replace(
-    world: World, unit: Unit, before: Stored, after: dict[str, Any], at: int, extra: Mapping[str, Any]
+    world: World,
+    unit: Unit,
+    before: Stored,
+    after: dict[str, Any],
+    at: int,
+    extra: Mapping[str, Any],
+    clinics: Sequence[str] = (),
 ) -> Stored:
     written, index = version_of(
-        world, after, id_=before.id, version=before.version + 1, at=at, method="PUT", extra=extra
-    )
+        world, after, id_=before.id, version=before.version + 1, at=at, method="PUT", extra=extra,
+        clinics=clinics or before.extra.get("clinics") or (),
+    )  # fmt: skip
     await unit.replace(before, written, index)
     return written
 
@@ -273,12 +291,22 @@ async def proposal(world: World, id_: str) -> Stored | None:
         return None
     resource = compose(wish, "proposed", {})
     resource["slot"] = [{"reference": f"Slot/{wish.slot_id(one)}"} for one in wish.schedules]
-    return virtual("Appointment", {**resource, "id": id_}, world.clock())
+    return virtual("Appointment", {**resource, "id": id_}, world.clock(), wish.schedules, wish.patients)
 
 
-def virtual(type_: str, resource: Mapping[str, Any], at: int) -> Stored:
-    """A resource that is computed and not stored: version 0."""
+def virtual(
+    type_: str,
+    resource: Mapping[str, Any],
+    at: int,
+    schedules: Sequence[ScheduleFacts],
+    patients: Sequence[str] = (),
+) -> Stored:
+    """A resource that is computed from Schedules and not stored: version 0."""
     rest = {name: value for name, value in resource.items() if name not in {"resourceType", "id", "meta"}}
     meta = {**resource.get("meta", {}), "versionId": "0"}
     body = dump({"resourceType": type_, "id": resource["id"], "meta": meta, **rest})
-    return Stored(type_, resource["id"], 0, at, False, body)
+    about = {
+        "patients": [*patients, *(one for facts in schedules for one in facts.owners)],
+        "clinics": sorted({one for facts in schedules for one in facts.organizations}),
+    }
+    return Stored(type_, resource["id"], 0, at, False, body, about)

@@ -12,6 +12,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import slot_faces
+from fhir_server.services.access import writes
 from fhir_server.services.booking import Already, Changed, Refused, Wish, claim_of, claimed_days, request_of, take
 from fhir_server.services.held import check_owner, granted, holds, own_slots, same_hold, same_time, without_held_until
 from fhir_server.services.keyed import Keyed, once
@@ -75,10 +76,12 @@ async def book(world: World, caller: Caller, booking: Booking, keyed: Keyed | No
 
 async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed | None) -> Stored:
     """As :func:`book`, inside a request whose key is looked after already."""
-    wish = await settled(world, with_channel(booking.wish, caller))
+    wish = with_channel(booking.wish, caller)
+    await writes.check_wish(world, caller, wish, booking.place)
+    wish = await settled(world, wish)
     if not wish.patients and not booking.as_sent:
         raise patient_required()
-    placer = placer_of(booking.sent)
+    placer = placer_of(booking.sent, caller)
     print_ = fingerprint(booking.sent) if placer else ""
     id_ = booking.hold.id if booking.hold else (booking.id or new_id())
     manual = bool(wish.service and wish.service.terms.confirmation == "manual") and booking.status == "booked"
@@ -117,9 +120,10 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
             composed = with_members(composed, decision.chosen, status)
             if shown:
                 composed["slot"] = [{"reference": one} for one in shown]
+        await writes.check_scope(world, composed, "u" if booking.hold else "c")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at,
-            method="PUT" if before else booking.method,
+            method="PUT" if before else booking.method, clinics=wish.clinics,
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None,
                 "placer": placer or None, "placed": print_ or None,
@@ -131,6 +135,8 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
             await cancel_in(world, unit, one, at, {"text": "moved to another time"})
         await slot_faces.refresh(world, unit, days, [one for one in old_slots if one not in shown], at)
         await unit.write(before, written, index)
+        if wish.strangers:
+            await unit.acquaint(wish.strangers, wish.clinics)
         if keyed:
             await keyed.remember(world, unit, written, 201)
         return written
@@ -166,7 +172,7 @@ def turns_of(request: Any, replaced: Sequence[Stored] = ()) -> list[str]:
 
 
 def with_channel(wish: Wish, caller: Caller) -> Wish:
-    return replace(wish, channel=wish.channel or caller.channel)
+    return replace(wish, channel=writes.channel_of(caller, wish.channel))
 
 
 def completed(sent: Mapping[str, Any], wish: Wish, world: World) -> dict[str, Any]:
@@ -254,6 +260,7 @@ async def cancel_in(
     resource["participant"] = [{**one, "status": "declined"} for one in resource.get("participant", ())]
     after, index = version_of(
         world, resource, id_=before.id, version=before.version + 1, at=at, method="PUT",
+        clinics=before.extra.get("clinics") or (),
         extra={
             "placer": before.extra.get("placer"), "placed": before.extra.get("placed"), "expired": expired or None,
         },
@@ -273,12 +280,15 @@ def _with_replaces(sent: Mapping[str, Any], replaced: Sequence[Stored]) -> dict[
     return {**sent, "extension": [*kept, *lineage]}
 
 
-def placer_of(sent: Mapping[str, Any]) -> str:
-    """``system|value`` of the placer's identifier (type PLAC of v2-0203), which makes a booking idempotent."""
+def placer_of(sent: Mapping[str, Any], caller: Caller) -> str:
+    """``client|system|value`` of the placer's identifier (type PLAC of v2-0203), which makes a booking idempotent.
+
+    Another client's orders are none of this one's business, so each has its own.
+    """
     for one in sent.get("identifier", ()):
         codings = (one.get("type") or {}).get("coding", ())
         if one.get("value") and any(coding.get("code") == PLACER for coding in codings):
-            return f"{one.get('system', '')}|{one['value']}"
+            return f"{caller.client}|{one.get('system', '')}|{one['value']}"
     return ""
 
 

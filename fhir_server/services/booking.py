@@ -66,7 +66,7 @@ async def keep(world: World, before: Stored, after: Mapping[str, Any]) -> Stored
     """The next version with the same busy time: one document, no transaction. None if somebody was faster."""
     written, index = version_of(
         world, after, id_=before.id, version=before.version + 1, at=world.clock(), method="PUT",
-        extra={**before.extra, "method": "PUT"},
+        clinics=before.extra.get("clinics") or (), extra={**before.extra, "method": "PUT"},
     )  # fmt: skip
     return written if await world.store.resources.replace(before, written, index) else None
 
@@ -89,7 +89,8 @@ class Wish:
     """What a caller wants, resolved: seconds since the epoch, facts, calendar keys.
 
     ``published``: by Schedule, the stored Slot that is booked. ``anytime``: Schedules that state no hours at all.
-    ``actors``: busy participants without a Schedule. ``based_on``: ServiceRequest references.
+    ``actors``: busy participants without a Schedule. ``based_on``: ServiceRequest references. ``clinics``:
+    Organizations inside whose walls the booking is; ``strangers``: patients whom these do not know yet.
     """
 
     start: int
@@ -106,6 +107,8 @@ class Wish:
     based_on: tuple[str, ...] = ()
     new_patient: bool = False
     referral: bool = False
+    clinics: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
     pools: tuple[tuple[str, ...], ...] = ()
 
     def slot_id(self, schedule: ScheduleFacts) -> str:

@@ -11,6 +11,7 @@ from fhir_server.fhir.json import dump, parse
 from fhir_server.scheduling.lifecycle import appointment_allows, takes_time
 from fhir_server.scheduling.policy import cutoff_passed
 from fhir_server.services import slot_faces
+from fhir_server.services.access import writes
 from fhir_server.services.book import cancel_in, slots_of
 from fhir_server.services.booking import Changed, afresh, claimed, give_back, policy_of
 from fhir_server.services.conditions import Condition, check_version
@@ -50,10 +51,11 @@ async def cancel(world: World, caller: Caller, id_: str, asked: Cancellation, ke
 
 
 async def _cancel(world: World, caller: Caller, id_: str, asked: Cancellation, keyed: Keyed | None) -> Stored:
-    before = await world.store.resources.get("Appointment", id_)
+    before = await writes.reached(world, await world.store.resources.get("Appointment", id_), "u")
     if before is None or before.deleted:
         raise problem(Category.NOT_FOUND, "no such appointment", "Appointment.id")
-    await check_cutoff(world, before, asked.channel or caller.channel, "cancel")
+    await writes.check_alone(world, before)
+    await check_cutoff(world, before, writes.channel_of(caller, asked.channel), "cancel")
 
     async def work(unit: Unit) -> Stored:
         at = world.clock()

@@ -10,6 +10,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.fhir.parameters import Moment, Token
 from fhir_server.search.extract import normalised
 from fhir_server.search.match import distance
+from fhir_server.services.access.writes import serves
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
 from fhir_server.services.preferred import Preferred
 from fhir_server.services.world import World
@@ -89,6 +90,8 @@ async def candidates(world: World, asked: Criteria) -> list[Candidate]:
     services = await catalogue.services(wanted)
     narrowed = bool(asked.services or types)
     schedules = await _schedules(world, asked, list(services), types)
+    if not world.policy.unlimited:
+        schedules = [facts for facts in schedules if await serves(world, facts)]
     found = []
     for facts in schedules:
         if not facts.active or not _fits(asked, facts):

@@ -151,6 +151,11 @@ class Catalogue:
         (facts,) = await self._assemble([{"id": "new", **with_own_references(schedule, self._bases)}])
         return facts.opening is None
 
+    async def organizations_of(self, schedule: Resource) -> frozenset[str]:
+        """The Organizations of a Schedule to be stored: of its places, roles and services."""
+        (facts,) = await self._assemble([{"id": "new", **with_own_references(schedule, self._bases)}])
+        return facts.organizations
+
     async def _read(self, type_: str, ids: Sequence[str]) -> list[dict[str, Any]]:
         return [self._own(one.body) for one in await self._store.resources.get_many(type_, ids)]
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from fhir_server.errors import Category, problem
 from fhir_server.search.definitions import Definitions
 from fhir_server.search.query import Clause, IdIn, Or, Query, ReferenceIn
-from fhir_server.services.world import World
+
+if TYPE_CHECKING:
+    from fhir_server.services.world import World
 
 _TABLE = {
     "Patient": """
@@ -103,8 +106,8 @@ def within(world: World, compartment: str, id_: str, query: Query) -> Query:
 
 
 async def check(world: World, compartment: str, id_: str) -> None:
-    """:raises Problem: 404 for a compartment whose resource never was, 410 for one that is deleted."""
-    found = await world.store.resources.get(compartment, id_)
+    """:raises Problem: 404 for a compartment whose resource never was or is hidden, 410 for one that is deleted."""
+    found = await world.view.get(compartment, id_)
     if found is None:
         raise problem(Category.NOT_FOUND, f"{compartment}/{id_} does not exist", compartment)
     if found.deleted:

@@ -23,6 +23,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import Clause
 from fhir_server.services import appointments, resources, slots
+from fhir_server.services.access import writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once, replay
 from fhir_server.services.resources import Change, Written
@@ -32,7 +33,7 @@ from fhir_server.services.versions import new_id, version_of
 from fhir_server.services.world import Caller, World
 from fhir_server.store.epoch import CATALOGUE_TYPES
 from fhir_server.store.resources import Stored, stored
-from fhir_server.store.search import resolve_clauses, to_filter
+from fhir_server.store.search import resolve_clauses
 from fhir_server.store.unit import Overtaken, Unit
 
 T = TypeVar("T")
@@ -75,8 +76,8 @@ async def match(world: World, asked: Criteria) -> Stored | None:
 
     :raises Problem: 412 for several.
     """
-    where = to_filter(await resolve_clauses(asked.type, asked.clauses, Chains(world)))
-    found = await world.store.resources.find(asked.type, where, limit=2, fields={"idx": 0})
+    clauses = await resolve_clauses(asked.type, asked.clauses, Chains(world))
+    found = await world.view.find(asked.type, clauses, limit=2, fields={"idx": 0})
     if len(found) > 1:
         raise problem(Category.PRECONDITION, "the criteria match several resources", asked.type, "multiple-matches")
     # As it was found: a read outside the transaction may not see yet what the transaction sees.
@@ -105,6 +106,7 @@ async def create(
     if known := await match(world, asked):
         return Written(known, created=False, changed=False)
     id_ = new_id()
+    clinics = await resources.permitted(world, resource, id_, "c")
 
     async def already(unit: Unit) -> Stored | None:
         return await match_in(world.within(unit, catalogue=False), unit, asked)
@@ -114,7 +116,7 @@ async def create(
         written = await engine(world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
     await resources.check_zone(world, resource)
-    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST")
+    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST", clinics=clinics)
 
     async def work(unit: Unit) -> Stored:
         if found := await already(unit):
@@ -142,6 +144,8 @@ async def update(world: World, caller: Caller, resource: dict[str, Any], pairs: 
     fresh = resource.get("id") or new_id()
 
     async def work(inner: World, found: Stored | None) -> Written:
+        if found is None and not resources.creatable(inner, type_):
+            raise nothing(type_)
         id_ = chosen_id(resource, found, fresh)
         before = await resources.current(inner, type_, id_)
         if found is None and before and not before.deleted:
@@ -204,6 +208,7 @@ async def delete(world: World, caller: Caller, type_: str, pairs: Pairs, conditi
     """
 
     async def work(inner: World, found: Stored | None) -> Stored | None:
+        found = await writes.reached(inner, found, "d")
         check_version(condition, found, type_)
         return _first(await resources.mark(inner, caller, found)) if found else None
 

@@ -19,8 +19,9 @@ from fhir_server.fhir.json import parse
 from fhir_server.fhir.types import HELD
 from fhir_server.search.definitions import Definition
 from fhir_server.search.extract import EARLIEST, LATEST
-from fhir_server.search.query import DateCompare, Missing
+from fhir_server.search.query import Clause, DateCompare, IdIn, Missing
 from fhir_server.services import resources, slots
+from fhir_server.services.access.questions import narrowed
 from fhir_server.services.compartments import COMPARTMENTS, membership
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
@@ -118,7 +119,11 @@ async def _members(world: World, id_: str, asked: Asked) -> dict[Key, Document]:
     found: dict[Key, Document] = {}
     for type_ in COMPARTMENTS["Patient"].keys() | {"Patient"}:
         inside = membership(world.definitions, "Patient", id_, type_)
-        where: dict[str, Any] = {"_id": id_} if type_ == "Patient" or inside is None else to_filter((inside,))
+        named: Clause = IdIn((id_,)) if type_ == "Patient" or inside is None else inside
+        asked_for = await narrowed(world, type_, (named,))
+        if asked_for is None:
+            continue
+        where = to_filter(asked_for)
         if asked.dated and type_ in CARE_DATES:
             known = world.definitions.of(type_)
             where = {"$and": [where, _cared_for([known[code] for code in CARE_DATES[type_]], asked)]}
@@ -174,11 +179,12 @@ async def _referred(world: World, id_: str, members: Mapping[Key, Document]) -> 
 
 async def _current(world: World, type_: str, ids: Sequence[str]) -> list[Document]:
     """Documents by id without bodies, computed Slots with theirs."""
-    where = {"_id": {"$in": list(ids)}}
-    found: list[Document] = list(await world.store.resources.find(type_, where, fields={"at": 1, "idx": 1}))
-    if type_ == "Slot":
+    fields = {"at": 1, "idx": 1}
+    found: list[Document] = list(await world.view.find(type_, (IdIn(tuple(ids)),), fields=fields))
+    if type_ == "Slot" and world.policy.permits("Slot"):
         for missing in sorted(set(ids) - {one["_id"] for one in found}):
-            if slot := await slots.computed(world, missing):
+            slot = await slots.computed(world, missing)
+            if slot and (slot := await world.view.seen(slot)):
                 index = {"schedule": parse(slot.body)["schedule"].get("reference")}
                 found.append({"_id": slot.id, "at": slot.at, "body": slot.body, "idx": index})
     return found
@@ -207,5 +213,5 @@ async def _bodies(world: World, documents: Mapping[Key, Document]) -> dict[Key, 
         by_type.setdefault(key.type, {})[key.id] = key
     for type_, keys in by_type.items():
         for one in await world.store.resources.get_many(type_, list(keys)):
-            found[keys[one.id]] = one.body
+            found[keys[one.id]] = (world.view.shown(one)).body
     return found

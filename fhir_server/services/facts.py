@@ -68,6 +68,11 @@ class ScheduleFacts:
     _spans: dict[Hashable, tuple[Span, ...]] = field(default_factory=dict)
     _policies: dict[str, Policy] = field(default_factory=dict)
 
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Patients whose own Schedule it is."""
+        return tuple(sorted(one for one in self.actors if one.startswith("Patient/")))
+
     def policy_for(self, service: ServiceFacts | None) -> Policy:
         """Organization < HealthcareService < Schedule, field by field."""
         key = service.id if service else ""

@@ -27,7 +27,7 @@ async def own_slots(world: World, caller: Caller, wish: Wish) -> tuple[str, ...]
 
 def holds(slot: Stored, caller: Caller, now: int) -> bool:
     """Whether a Slot is held by itself (``busy-tentative``), by this caller, and not over."""
-    return bool(claimed(slot)) and slot.extra.get("holder") == caller.client and (slot.extra.get("expires") or 0) > now
+    return bool(claimed(slot)) and slot.extra.get("holder") == caller.party and (slot.extra.get("expires") or 0) > now
 
 
 def granted(request: BookingRequest) -> BookingRequest:
@@ -59,7 +59,7 @@ def same_hold(read: Stored, current: Stored) -> bool:
 def check_owner(hold: Stored, caller: Caller, place: str) -> None:
     """409 for a hold of somebody else."""
     holder = hold.extra.get("holder")
-    if holder is not None and holder != caller.client:
+    if holder is not None and holder != caller.party:
         raise problem(Category.CONFLICT, "the hold belongs to another client", place, "hold-foreign")
 
 

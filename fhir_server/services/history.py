@@ -7,14 +7,23 @@ it began, the longest that a write can take. Asking from there on gives a few ve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
+from fhir_server.access.caller import Role
+from fhir_server.access.rules import PATIENT_DATA
+from fhir_server.search.query import Or, ReferenceIn
 from fhir_server.services import resources
+from fhir_server.services.access.about import PATIENTS
+from fhir_server.services.access.policy import READING, AccessPolicy, Judge
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
 from fhir_server.store.history import History, Place, Window
 from fhir_server.store.resources import Stored
+from fhir_server.store.search import to_filter
+
+BATCH = 200
+"""Versions that are looked at together where not all may be seen."""
 
 LATE_MS = 60_000
 """MongoDB ends a transaction after a minute."""
@@ -52,7 +61,7 @@ async def history(
     source = await _source(world, types, window, id_)
     complete = after.complete if after else world.clock() - LATE_MS
     found = await source.page(after.place if after else None, count + 1) if count else []
-    shown = tuple(found[:count])
+    shown = tuple([world.view.shown(one) for one in found[:count]])
     if after:
         total = after.total
     elif count and len(found) <= count:
@@ -68,6 +77,34 @@ async def history(
         complete,
         Cursor(Place.of(shown[-1]), total, complete) if len(found) > count > 0 else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Those versions of another source that the caller sees; each is judged by what it said and whose it was."""
+
+    world: World
+    source: _Types | _Instance
+
+    @property
+    def history(self) -> History:
+        return self.source.history
+
+    async def page(self, after: Place | None, limit: int) -> list[Stored]:
+        found: list[Stored] = []
+        judges: dict[str, Judge] = {}
+        while len(found) < limit:
+            rows = await self.source.page(after, BATCH)
+            for type_ in {one.type for one in rows} - judges.keys():
+                judges[type_] = await self.world.policy.judge(self.world, type_)
+            found += [one for one in rows if judges[one.type](one)]
+            if len(rows) < BATCH:
+                break
+            after = Place.of(rows[-1])
+        return found[:limit]
+
+    async def count(self, most: int) -> int:
+        return len(await self.page(None, most + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +137,39 @@ class _Instance:
         return await self.history.count_of(self.current, self.window, most + 1)
 
 
-async def _source(world: World, types: tuple[str, ...], window: Window, id_: str) -> _Types | _Instance:
+async def _source(world: World, types: tuple[str, ...], window: Window, id_: str) -> _Types | _Instance | _Seen:
     """Holds that are over are written as over before their history is told."""
     reader = History(world.store.resources)
+    policy = world.policy
+    types = tuple(one for one in types if policy.permits(one) and not _is_closed(policy, one))
     if not id_:
         for type_ in {"Appointment", "Slot"}.intersection(types):
             await settle_this_second(world, type_)
-        return _Types(reader, types, window)
-    current = await resources.current(world, types[0], id_)
-    if current is None:
-        raise resources.absent(types[0], id_)
-    return _Instance(reader, current, window)
+        every = all(policy.unlimited_for(one, READING) for one in types)
+        whole = _Types(reader, types, window if every else replace(window, about=await _about(world, types)))
+        return whole if every else _Seen(world, whole)
+    current = await resources.current(world, types[0], id_) if types else None
+    if current is None or not await policy.may(world, current):
+        raise resources.absent(types[0] if types else "resource", id_)
+    one = _Instance(reader, current, window)
+    return one if policy.unlimited_for(current.type, READING) else _Seen(world, one)
+
+
+def _is_closed(policy: AccessPolicy, type_: str) -> bool:
+    """Whether a type's past is not the caller's business: that a Slot was taken tells of others."""
+    return type_ == "Slot" and policy.caller.role is Role.PATIENT
+
+
+async def _about(world: World, types: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """By type, a filter on whom versions are about; it narrows what :class:`_Seen` then judges one by one."""
+    policy, found = world.policy, dict[str, dict[str, Any]]()
+    for type_ in types:
+        if type_ not in PATIENT_DATA:
+            found[type_] = {}
+        elif policy.caller.role is Role.PATIENT:
+            found[type_] = to_filter((ReferenceIn(PATIENTS, tuple(sorted(await policy.people(world)))),))
+        else:
+            granted = ReferenceIn(PATIENTS, tuple(sorted(await policy.granted(world))))
+            walls = await policy.walls(world)
+            found[type_] = to_filter((Or((*walls, granted)),)) if walls else {}
+    return found

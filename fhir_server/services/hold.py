@@ -9,6 +9,7 @@ from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.scheduling.terms import Policy
 from fhir_server.services import slot_faces
+from fhir_server.services.access import writes
 from fhir_server.services.book import (
     Booking,
     cancel_in,
@@ -71,7 +72,9 @@ async def hold(
 
 async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int | None, keyed: Keyed | None) -> Stored:
     """As :func:`hold`, inside a request whose key is looked after already."""
-    wish = await settled(world, with_channel(booking.wish, caller))
+    wish = with_channel(booking.wish, caller)
+    await writes.check_wish(world, caller, wish, booking.place)
+    wish = await settled(world, wish)
     until = world.now() + hold_seconds(world, wish, seconds)
     id_ = booking.id or new_id()
     sent = booking.sent if booking.as_sent else completed(booking.sent, wish, world)
@@ -94,14 +97,18 @@ async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int 
             composed = with_members(held_until(compose(wish, "pending", sent), until), decision.chosen, "pending")
             if shown:
                 composed["slot"] = [{"reference": one} for one in shown]
+        await writes.check_scope(world, composed, "c")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at, method=booking.method,
+            clinics=wish.clinics,
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None, "expires": until,
-                "holder": caller.client, "group": group, "since": world.now(),
+                "holder": caller.party, "group": group, "since": world.now(),
             },
         )  # fmt: skip
         await unit.write(before, written, index)
+        if wish.strangers:
+            await unit.acquaint(wish.strangers, wish.clinics)
         if keyed:
             await keyed.remember(world, unit, written, 201)
         return written
@@ -114,7 +121,7 @@ async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int 
 
 def hold_group(caller: Caller, wish: Wish) -> str:
     """What the cap counts together: the holds of one client for one patient."""
-    return f"hold|{caller.client}|{wish.patients[0] if wish.patients else ''}"
+    return f"hold|{caller.party}|{wish.patients[0] if wish.patients else ''}"
 
 
 async def check_count(world: World, unit: Unit, type_: str, group: str, policy: Policy) -> None:
@@ -161,7 +168,7 @@ async def _extend(world: World, caller: Caller, id_: str, seconds: int | None) -
         extra = {**current.extra, "claim": claim_of(decision.entries), "expires": until, "method": "PUT"}
         written, index = version_of(
             world, held_until(parse(current.body), until), id_=id_, version=current.version + 1, at=at,
-            method="PUT", extra=extra,
+            method="PUT", clinics=current.extra.get("clinics") or (), extra=extra,
         )  # fmt: skip
         await unit.replace(current, written, index)
         return written
@@ -182,7 +189,7 @@ async def release(world: World, caller: Caller, id_: str) -> Stored:
 
 
 async def _release(world: World, caller: Caller, id_: str) -> Stored:
-    before = await world.store.resources.get("Appointment", id_)
+    before = await writes.reached(world, await world.store.resources.get("Appointment", id_), "u")
     if before is None or before.deleted:
         raise problem(Category.NOT_FOUND, "no such hold", "Appointment.id")
     check_owner(before, caller, "Appointment")
@@ -224,7 +231,7 @@ async def live_hold(world: World, caller: Caller, id_: str) -> Stored:
 
     :raises Problem: 404, 409 ``hold-expired`` or ``hold-foreign``, 422 for what is no hold.
     """
-    found = await world.store.resources.get("Appointment", id_)
+    found = await writes.reached(world, await world.store.resources.get("Appointment", id_), "u")
     if found is None or found.deleted:
         raise problem(Category.NOT_FOUND, "no such hold", "Appointment.id")
     check_owner(found, caller, "Appointment")

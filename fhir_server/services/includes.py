@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fhir_server.errors import Issue, Problem
 from fhir_server.fhir.json import parse
@@ -17,12 +16,13 @@ from fhir_server.fhir.references import of as reference_of
 from fhir_server.fhir.references import references_in
 from fhir_server.search.definitions import Definition
 from fhir_server.search.extract import index_values
-from fhir_server.search.query import Include, Query, ReferenceIn, SortKey
+from fhir_server.search.match import matches
+from fhir_server.search.query import Clause, IdIn, Include, Or, Query, ReferenceIn, SortKey
+from fhir_server.services.access.questions import followed, narrowed
 from fhir_server.services.listing import HOLDING_TYPES, Document, Listing, references
 from fhir_server.services.slot_search import Computed, computed, document_of
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
-from fhir_server.store.search import to_filter
 
 MOST_INCLUDED = 1_000
 
@@ -36,7 +36,7 @@ class _Wanted:
 
     ids: dict[str, set[str]] = field(default_factory=dict)
     versions: set[tuple[str, str, str]] = field(default_factory=set)
-    pointing: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    pointing: dict[str, list[Clause]] = field(default_factory=dict)
     schedules: set[str] = field(default_factory=set)
 
 
@@ -121,7 +121,7 @@ class Including:
                 if targets and (source, definition.code) == ("Slot", "schedule"):
                     wanted.schedules.update(targets)
                 elif targets:
-                    wanted.pointing.setdefault(source, []).append(to_filter((ReferenceIn(definition, tuple(targets)),)))
+                    wanted.pointing.setdefault(source, []).append(ReferenceIn(definition, tuple(targets)))
 
     def _sources(self, include: Include) -> Sequence[str]:
         types = self.world.definitions.types
@@ -130,53 +130,66 @@ class Including:
     def _definitions(self, include: Include, source: str) -> Iterable[Definition]:
         if include.definition is not None:
             return (include.definition,)
-        return [one for one in self.world.definitions.of(source).values() if one.type == "reference"]
+        every = [one for one in self.world.definitions.of(source).values() if one.type == "reference"]
+        return followed(self.world.policy, include, every)
 
     async def _versions(self, wanted: _Wanted) -> list[tuple[str, Document]]:
         """Versions that references name; for one that is not known any more the current one becomes wanted."""
         found: list[tuple[str, Document]] = []
         for type_, id_, version in sorted(wanted.versions):
             stored = await self.world.store.resources.version(type_, id_, int(version)) if version.isdecimal() else None
+            stored = await self.world.view.seen(stored) if stored else None
             if stored is None or stored.deleted:
                 wanted.ids.setdefault(type_, set()).add(id_)
                 continue
             index = index_values(
                 parse(stored.body), self.world.definitions.of(type_), self.world.bases, self.world.zone
             )
-            found.append((type_, {"_id": id_, "v": stored.version, "at": stored.at, "idx": index, "body": stored.body}))
+            row = {"_id": id_, "v": stored.version, "at": stored.at, "body": stored.body}
+            row["patients"] = stored.extra.get("patients") or ()
+            found.append((type_, {**row, "idx": index}))
         return found
 
     async def _current(self, wanted: _Wanted, known: Collection[tuple[str, str]]) -> list[tuple[str, Document]]:
         found: list[tuple[str, Document]] = []
         for type_ in sorted({*wanted.ids, *wanted.pointing}):
             missing = sorted(id_ for id_ in wanted.ids.get(type_, ()) if (type_, id_) not in known)
-            ways = [*([{"_id": {"$in": missing}}] if missing else []), *wanted.pointing.get(type_, ())]
+            ways: list[Clause] = [*([IdIn(tuple(missing))] if missing else []), *wanted.pointing.get(type_, ())]
             if not ways:
                 continue
             if type_ in HOLDING_TYPES:
                 await settle_this_second(self.world, type_)
             documents: list[Document] = list(
-                await self.world.store.resources.find(
+                await self.world.view.find(
                     type_,
-                    {"$or": ways} if len(ways) > 1 else ways[0],
+                    (Or(tuple(ways)) if len(ways) > 1 else ways[0],),
                     limit=MOST_INCLUDED + 1 + len(known),
-                    fields={"v": 1, "body": 1, "at": 1, "idx": 1},
+                    fields={"v": 1, "body": 1, "at": 1, "idx": 1, "patients": 1},
                 )
             )
             if type_ == "Slot":
                 absent = sorted(set(missing) - {one["_id"] for one in documents})
-                documents += [one for id_ in absent if (one := await document_of(self.world, id_, self.at))]
+                documents += [one for id_ in absent if (one := await self._computed(id_))]
             found += [(type_, one) for one in sorted(documents, key=lambda one: str(one["_id"]))]
         if wanted.schedules:
             found += [("Slot", one) for one in await self._slots(sorted(wanted.schedules))]
         return found
 
+    async def _computed(self, id_: str) -> Document | None:
+        """A computed Slot, if the caller sees it."""
+        seen = await narrowed(self.world, "Slot", ())
+        found = await document_of(self.world, id_, self.at) if seen is not None else None
+        return found if found and matches(seen or (), found) else None
+
     async def _slots(self, schedules: Sequence[str]) -> list[Document]:
         """Stored and computed Slots of Schedules; the computed ones are left out when they are too much work."""
         definitions = self.world.definitions.of("Slot")
+        asked = await narrowed(self.world, "Slot", (ReferenceIn(definitions["schedule"], tuple(schedules)),))
+        if asked is None:
+            return []
         query = Query(
             "Slot",
-            (ReferenceIn(definitions["schedule"], tuple(schedules)),),
+            asked,
             sort=(SortKey(definitions["start"], descending=False),),
             count=MOST_INCLUDED,
             revincludes=tuple(self.revincludes),

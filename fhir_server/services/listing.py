@@ -7,12 +7,13 @@ insert or delete shift nothing. A row whose own sort value changes meanwhile is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fhir_server.errors import Category, Issue, problem
 from fhir_server.search.definitions import Definition
-from fhir_server.search.query import Clause, Query
+from fhir_server.search.query import Clause, IdIn, Query
+from fhir_server.services.access.questions import narrow, narrowed
 from fhir_server.services.slot_search import Computed, computed
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
@@ -31,7 +32,7 @@ AnyRow = TypeVar("AnyRow", bound=tuple[Any, ...])
 
 
 class Chains:
-    """Answers the questions that chains and ``_has`` ask of the store.
+    """Answers the questions that chains and ``_has`` ask, from what the caller sees.
 
     What refers to a computed Slot makes a stored one of it, unless it is a proposal: ``ids`` asks the store alone.
     """
@@ -50,7 +51,10 @@ class Chains:
         return {value for one in found for value in references(one, definition)}
 
     async def _slots(self, clauses: tuple[Clause, ...], field_: str) -> Sequence[Document]:
-        query = Query("Slot", clauses)
+        asked = await narrowed(self._world, "Slot", clauses)
+        if asked is None:
+            return []
+        query = Query("Slot", asked)
         slots = Listing(self._world, query, await computed(self._world, query, self._world.clock()))
         if any(one.severity == "warning" for one in slots.warnings):
             text = "a condition on computed Slots would look at too many; name schedule, or narrow start"
@@ -58,9 +62,7 @@ class Chains:
         return await slots.every(field_)
 
     async def _find(self, kind: str, clauses: tuple[Clause, ...], field_: str) -> Sequence[Document]:
-        found = await self._world.store.resources.find(
-            kind, to_filter(clauses), limit=MOST_CHAINED + 1, fields={field_: 1}
-        )
+        found = await self._world.view.find(kind, clauses, limit=MOST_CHAINED + 1, fields={field_: 1})
         if len(found) > MOST_CHAINED:
             text = f"a chained condition matches more than {MOST_CHAINED} resources; narrow it"
             raise problem(Category.INVALID, text, "", "too-costly")
@@ -137,8 +139,8 @@ class Listing:
     def _fields(self) -> dict[str, int]:
         """What a page needs of each document: its body, its sort values, and what includes follow."""
         if self.query.includes or self.query.revincludes:
-            return {"v": 1, "body": 1, "at": 1, "idx": 1}
-        fields = {"v": 1, "body": 1, "at": 1}
+            return {"v": 1, "body": 1, "at": 1, "idx": 1, "patients": 1}
+        fields = {"v": 1, "body": 1, "at": 1, "patients": 1}
         fields |= {name: 1 for name, _ in to_sort(self.query) if name.startswith("idx.")}
         if self.computed.ruled:
             fields |= _STALE
@@ -191,7 +193,8 @@ async def listing(world: World, query: Query, at: int) -> Listing:
     :param at: milliseconds since the epoch at which the first page was asked for.
     :raises Problem: 400 for a chain or a window that is too much work.
     """
-    query = await resolve(query, Chains(world))
+    seen = await narrow(world, query)
+    query = await resolve(seen or replace(query, clauses=(IdIn(()),)), Chains(world))
     if query.type in HOLDING_TYPES:
         await settle_this_second(world, query.type)
     return Listing(world, query, await computed(world, query, at) if query.type == "Slot" else Computed())

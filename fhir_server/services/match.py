@@ -19,7 +19,6 @@ from fhir_server.search.extract import normalised
 from fhir_server.search.query import Clause, DateCompare, StringStarts, TokenIn
 from fhir_server.services.match_score import MOST, Patient, grade, identifiers, names, points, score, telecoms
 from fhir_server.services.world import World
-from fhir_server.store.search import to_filter
 
 MOST_CANDIDATES = 100
 """Candidates of one lookup."""
@@ -56,9 +55,7 @@ async def match(world: World, patient: Patient, *, place: str, only_certain: boo
         raise problem(Category.RULE, text, place, "param-missing")
     bodies: dict[str, bytes] = {}
     for clauses in lookups:
-        found = await world.store.resources.find(
-            "Patient", to_filter(clauses), limit=MOST_CANDIDATES, fields={"body": 1}
-        )
+        found = await world.view.find("Patient", clauses, limit=MOST_CANDIDATES, fields={"body": 1})
         bodies.update({one["_id"]: bytes(one["body"]) for one in found})
     graded = sorted(
         (one for id_, body in bodies.items() if (one := _graded(id_, body, patient)).grade != "certainly-not"),

@@ -27,10 +27,10 @@ SECRET_BYTES = 64
 """AES-256-SIV takes two keys of 32 bytes."""
 
 
-def binding(kind: str, client: str, path: str, pairs: Iterable[tuple[str, str]]) -> bytes:
-    """What a token is bound to: a digest of the kind of list, the client, the path and the parameters in effect."""
+def binding(kind: str, party: str, path: str, pairs: Iterable[tuple[str, str]]) -> bytes:
+    """What a token is bound to: a digest of the kind of list, the caller, the path and the parameters in effect."""
     digest = hashlib.sha256()
-    for part in (kind, client, path, *(part for pair in pairs for part in pair)):
+    for part in (kind, party, path, *(part for pair in pairs for part in pair)):
         raw = part.encode()
         digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.digest()

@@ -14,6 +14,7 @@ from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.scheduling.calendar_day import Entry, utc_days
 from fhir_server.scheduling.lifecycle import takes_time
+from fhir_server.services.access.about import clinics_of
 from fhir_server.services.booking import claimed
 from fhir_server.services.versions import version_of
 from fhir_server.services.world import World
@@ -133,16 +134,28 @@ async def rebuild_index(world: World, *, verify: bool, progress: Progress = _sil
             current = stored(type_, one)
             if current.deleted:
                 continue
+            resource = parse(current.body)
             again, index = version_of(
-                world, parse(current.body), id_=current.id, version=current.version, at=current.at,
+                world, resource, id_=current.id, version=current.version, at=current.at,
                 method=str(current.extra.get("method", "PUT")), extra=current.extra,
+                clinics=await clinics_of(world, resource, current.extra.get("clinics") or ()),
+                patients=current.extra.get("patients") or () if type_ == "Slot" else (),
             )  # fmt: skip
-            if index == one.get("idx") and again.extra.get("key") == current.extra.get("key"):
+            beside = {name: again.extra.get(name) for name in ("key", "patients", "clinics")}
+            if index == one.get("idx") and all(current.extra.get(name) == value for name, value in beside.items()):
                 continue
             report.differences.append(f"{current.reference}: search values differ")
-            if not verify and await world.store.resources.reindex(current, index, again.extra.get("key")):
+            if not verify and await world.store.resources.reindex(current, index, beside):
                 report.mended += 1
+                await _show_people(world, again)
     return report
+
+
+async def _show_people(world: World, appointment: Stored) -> None:
+    """A Slot that a booking fills is about its patients; layouts before 4 did not say so."""
+    slots = appointment.extra.get("slots") or ()
+    if appointment.type == "Appointment" and slots and appointment.extra.get("claim"):
+        await world.store.resources.fill([one.partition("/")[2] for one in slots], appointment.extra["patients"] or ())
 
 
 async def count(world: World) -> int:

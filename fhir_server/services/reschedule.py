@@ -12,6 +12,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import format_instant
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import slot_faces
+from fhir_server.services.access import writes
 from fhir_server.services.actors import reference_of, with_own_references
 from fhir_server.services.book import slots_of, turns_of, with_channel, with_members
 from fhir_server.services.booking import (
@@ -74,17 +75,20 @@ async def reschedule(world: World, caller: Caller, id_: str, move: Move, keyed: 
 
 
 async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed: Keyed | None) -> Stored:
-    before = await world.store.resources.get("Appointment", id_)
+    before = await writes.reached(world, await world.store.resources.get("Appointment", id_), "u")
     if before is None or before.deleted:
         raise problem(Category.NOT_FOUND, "no such appointment", "Appointment.id")
+    await writes.check_alone(world, before)
     resource = parse(before.body)
     if not takes_time(resource["status"]):
         text = f"an appointment that is {resource['status']} cannot be moved"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
-    channel = move.channel or caller.channel
+    channel = writes.channel_of(caller, move.channel)
     await check_cutoff(world, before, channel, "reschedule")
     old = await of_appointment(world, resource, claimed(before))
-    wish = await settled(world, with_channel(await _wish(world, old, move), caller))
+    wish = with_channel(await _wish(world, old, move), caller)
+    await writes.check_wish(world, caller, wish, "Appointment")
+    wish = await settled(world, wish)
     moves = _moves(resource)
     most = policy_of(old).max_reschedules
     if most is not None and moves >= most and channel not in {"staff", "phone", "interface"}:
@@ -114,11 +118,15 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
         if not shown:
             del composed["slot"]
         await slot_faces.refresh(world, unit, days, [one for one in slots_of(current) if one not in shown], at)
+        await writes.check_scope(world, composed, "u")
         written, index = version_of(
             world, composed, id_=id_, version=current.version + 1, at=at, method="PUT",
+            clinics=wish.clinics or current.extra.get("clinics") or (),
             extra={**current.extra, "claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"},
         )  # fmt: skip
         await unit.replace(current, written, index)
+        if wish.strangers:
+            await unit.acquaint(wish.strangers, wish.clinics)
         if keyed:
             await keyed.remember(world, unit, written, 200)
         return written

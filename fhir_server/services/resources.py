@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.subset import is_subsetted
 from fhir_server.services import appointments, slots
+from fhir_server.services.access import about, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.upkeep import settled_read
@@ -36,20 +38,24 @@ class Written:
 
 
 async def read(world: World, type_: str, id_: str) -> Stored:
-    """The current version.
+    """The current version as the caller sees it.
 
-    :raises Problem: 404 absent, 410 deleted.
+    :raises Problem: 404 absent or hidden, 410 deleted.
     """
     found = await world.store.resources.get(type_, id_)
     if found is not None and found.extra.get("expires") is not None:
         found = await settled_read(world, found)
+    seen = await world.view.seen(found) if found else None
     if found is None or found.deleted:
-        if type_ == "Slot" and (slot := await _slot(world, id_)):
-            return slot
-        if type_ == "Appointment" and (virtual := await appointments.proposal(world, id_)):
+        computed = await _slot(world, id_) if type_ == "Slot" else None
+        if type_ == "Appointment":
+            computed = await appointments.proposal(world, id_)
+        if computed and (virtual := await world.view.seen(computed)):
             return virtual
-        raise gone(type_, id_) if found else absent(type_, id_)
-    return found
+        raise gone(type_, id_) if seen else absent(type_, id_)
+    if seen is None:
+        raise absent(type_, id_)
+    return seen
 
 
 async def _slot(world: World, id_: str) -> Stored | None:
@@ -61,18 +67,28 @@ async def _slot(world: World, id_: str) -> Stored | None:
 
 
 async def read_version(world: World, type_: str, id_: str, version: str) -> Stored:
-    """One version.
+    """One version as the caller sees it.
 
-    :raises Problem: 404 absent, 410 for the marker of a deletion.
+    :raises Problem: 404 absent or hidden, 410 for the marker of a deletion.
     """
     found = await world.store.resources.version(type_, id_, int(version)) if _VERSION.fullmatch(version) else None
     if found is None and version == "0" and type_ == "Slot":
         found = await slots.computed(world, id_)
+    found = await _seen_version(world, found) if found else None
     if found is None:
         raise problem(Category.NOT_FOUND, f"{type_}/{id_} has no version {version[:20]}", type_)
     if found.deleted:
         raise gone(type_, id_)
     return found
+
+
+async def _seen_version(world: World, found: Stored) -> Stored | None:
+    """A version as the caller sees it; patients see of a Slot what it is now, not whose it was."""
+    if found.type == "Slot" and world.policy.caller.role is Role.PATIENT and found.version:
+        current = await world.store.resources.get("Slot", found.id)
+        if current is None or current.version != found.version:
+            return None
+    return await world.view.seen(found)
 
 
 async def create(world: World, caller: Caller, resource: dict[str, Any], *, keyed: Keyed | None = None) -> Written:
@@ -104,12 +120,13 @@ async def insert(
 ) -> Stored:
     """Store a checked resource under a new id."""
     type_ = resource["resourceType"]
+    clinics = await permitted(world, resource, id_, "c")
     if type_ == "Appointment":
         return await appointments.create(world, caller, resource, id_, keyed, method)
     if type_ == "Slot":
         return await slots.create(world, caller, resource, id_, keyed, method)
     await check_zone(world, resource)
-    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method)
+    first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
         if keyed is None:
             if not await world.store.resources.insert(first, index):
@@ -126,6 +143,20 @@ async def insert(
 
         written: Stored = await once(world, keyed, run)
         return written
+
+
+async def permitted(
+    world: World, resource: dict[str, Any], id_: str, permission: str, before: Stored | None = None
+) -> tuple[str, ...]:
+    """The clinics of content that the caller may store.
+
+    :raises Problem: 403.
+    """
+    whole = {**resource, "id": id_}
+    known = (before.extra.get("clinics") or ()) if before else ()
+    clinics = await about.clinics_of(world, whole, known)
+    await writes.check(world, whole, permission, clinics, before)
+    return clinics
 
 
 async def update(
@@ -192,6 +223,11 @@ async def current(world: World, type_: str, id_: str) -> Stored | None:
     return await settled_read(world, found) if found and found.extra.get("expires") is not None else found
 
 
+def creatable(world: World, type_: str) -> bool:
+    """Whether a caller may choose the id of what is new: others' ids would tell who is there."""
+    return world.policy.unlimited_for(type_, "u")
+
+
 async def shown(world: World, before: Stored | None, type_: str, id_: str) -> Stored | None:
     """What a client sees of a stored version: itself, a computed Slot in its place, or nothing."""
     if before is not None and not before.deleted:
@@ -215,21 +251,38 @@ async def changed(
     seen = await shown(world, before, type_, id_)
     if seen and seen.version and not exists:
         return None
+    visible = await writes.reached(world, seen, "u")
+    if (seen and not visible) or (visible is None and not creatable(world, type_)):
+        raise absent(type_, id_)
     check_version(condition, seen, type_)
     if seen is None and not creates:
         raise gone(type_, id_) if before else absent(type_, id_)
-    content = parse(seen.body) if seen else {}
-    after = change(content)
+    after = await _after(world, seen, change)
+    clinics = await permitted(world, after, id_, "u", before if exists else None)
     await check_zone(world, after)
-    if exists and same_content(content, after):
-        assert before is not None
+    if exists and before and same_content(parse(before.body), after):
         return Written(before, changed=False)
-    written = await _write(world, caller, before, seen, after, id_)
+    written = await _write(world, caller, before, seen, after, id_, clinics)
     return None if written is None else Written(written, created=not exists)
 
 
+async def _after(world: World, seen: Stored | None, change: Change) -> dict[str, Any]:
+    """What a change makes of what the caller sees; what is withheld from them stays as it was."""
+    if seen is None:
+        return change({})
+    if world.policy.caller.role is Role.SYSTEM:
+        return change(parse(seen.body))
+    return world.view.rest(seen, change(parse((world.view.shown(seen)).body)))
+
+
 async def _write(
-    world: World, caller: Caller, before: Stored | None, seen: Stored | None, after: dict[str, Any], id_: str
+    world: World,
+    caller: Caller,
+    before: Stored | None,
+    seen: Stored | None,
+    after: dict[str, Any],
+    id_: str,
+    clinics: Sequence[str],
 ) -> Stored | None:
     """Store the next version; None if somebody was faster."""
     type_ = after["resourceType"]
@@ -238,7 +291,7 @@ async def _write(
     if type_ == "Slot":
         return await slots.change(world, caller, before, seen, after, id_)
     version = before.version + 1 if before else 1
-    first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT")
+    first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):
         if before is None:
             return first if await world.store.resources.insert(first, index) else None
@@ -256,6 +309,7 @@ async def delete(
     async with world.store.units.turns.take([f"change|{type_}/{id_}"]):
         for attempt in range(TRIES):
             before = await world.store.resources.get(type_, id_)
+            before = await writes.reached(world, before, "d")
             check_version(condition or Condition(), before if before and not before.deleted else None, type_)
             if before is None or before.deleted:
                 return None
@@ -287,4 +341,5 @@ def gone(type_: str, id_: str) -> Problem:
 
 async def put(world: World, resource: Mapping[str, Any]) -> Written:
     """Store a resource under its own id on the server's own account (the demo clinic)."""
-    return await update(world, Caller("fhir-server", "interface"), dict(resource), resource["id"])
+    own = world.own()
+    return await update(own, own.policy.caller, dict(resource), resource["id"])

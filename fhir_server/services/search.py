@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from fhir_server.access.caller import Role
 from fhir_server.errors import Issue
 from fhir_server.search.query import Include, Query, SortKey
 from fhir_server.services import page_tokens
@@ -23,11 +24,13 @@ DEFAULT_SORT = {"Slot": "start", "Appointment": "date", "Encounter": "date"}
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One resource of an answer."""
+    """One resource of an answer; ``patients`` are those whom it is about."""
 
     type: str
     id: str
     body: bytes
+    version: int = 0
+    patients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ async def page_of(
         level.setdefault(type_, []).append(document)
     included = await including.of(level)
     return Page(
-        tuple(_hit(*one) for one in shown),
-        tuple(_hit(*one) for one in included),
+        tuple([await _hit(world, *one) for one in shown]),
+        tuple([await _hit(world, *one) for one in included]),
         total,
         token,
         (*warnings, *including.warnings),
@@ -142,5 +145,9 @@ def _of_all(several: Sequence[Sequence[Include]]) -> list[Include]:
     return [replace(one, iterate=iterate) for one, iterate in found.items()]
 
 
-def _hit(type_: str, document: Mapping[str, Any]) -> Hit:
-    return Hit(type_, document["_id"], bytes(document["body"]))
+async def _hit(world: World, type_: str, document: Mapping[str, Any]) -> Hit:
+    """A row as the caller sees it."""
+    body, patients = bytes(document["body"]), tuple(document.get("patients") or ())
+    if world.policy.caller.role is not Role.SYSTEM:
+        body = world.view.body(type_, body, patients)
+    return Hit(type_, document["_id"], body, document["v"], patients)

@@ -47,11 +47,12 @@ def slot_resource(
 
 
 class Face(NamedTuple):
-    """What a Slot shows: its status, the end of a hold, and whether staff added a seat to its time."""
+    """What a Slot shows: its status, the end of a hold, whether staff added a seat to its time, and whose it is."""
 
     status: str
     expires: int | None = None
     crowded: bool = False
+    patients: tuple[str, ...] = ()
 
 
 def face_of(entries: list[Entry], id_: str, schedule: str, start: int, end: int, capacity: int, now: int) -> Face:
@@ -72,10 +73,14 @@ def face_of(entries: list[Entry], id_: str, schedule: str, start: int, end: int,
         return Face("free")
     crowded = any(one.over for one in live)
     if any(one.kind == "blocked" for one in live):
-        return Face("busy-unavailable", None, crowded)
+        return Face("busy-unavailable", None, crowded, _people(live))
     if any(one.kind == "booked" for one in live):
-        return Face("busy", None, crowded)
-    return Face("busy-tentative", max(one.expires or 0 for one in live) or None, crowded)
+        return Face("busy", None, crowded, _people(live))
+    return Face("busy-tentative", max(one.expires or 0 for one in live) or None, crowded, _people(live))
+
+
+def _people(live: list[Entry]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(patient for one in live for patient in one.patients))
 
 
 def _fills(entry: Entry, key: ProposalKey) -> bool:
@@ -115,7 +120,7 @@ async def show_wish(world: World, unit: Unit, days: Days, wish: Wish, at: int, o
                 resource = slot_resource(facts, wish.service, start, end, id_)
             if face.status in BUSY:
                 await make_way(world, unit, days, facts, wall(resource, crowded=face.crowded), id_, owner, at)
-            await _write(world, unit, before, resource, face, at)
+            await _write(world, unit, before, resource, face, at, facts)
             shown.append(f"Slot/{id_}")
     return shown
 
@@ -141,7 +146,7 @@ async def _refresh(world: World, unit: Unit, days: Days, before: Stored, at: int
         entries = [one for one in await _entries(unit, days, facts, start, end) if one.owner != ignore]
         capacity = max([published(resource).capacity, *(one.capacity for one in entries if one.start == start)])
         face = face_of(entries, before.id, facts.id, start, end, capacity, world.now())
-    await _write(world, unit, before, resource, face, at)
+    await _write(world, unit, before, resource, face, at, facts)
     return face
 
 
@@ -179,20 +184,29 @@ async def make_way(
         if not stands:
             await unit.widen(days, claimed_days(other))
             days.remove(other.reference)
-            await _write(world, unit, other, parse(other.body), Face("free"), at)
+            await _write(world, unit, other, parse(other.body), Face("free"), at, facts)
     if stands:
         raise Refused((Refusal("slot-taken", f"The time is taken at {facts.id}.", "start", conflict=True),))
 
 
 async def _write(
-    world: World, unit: Unit, before: Stored | None, resource: Mapping[str, Any], face: Face, at: int
+    world: World,
+    unit: Unit,
+    before: Stored | None,
+    resource: Mapping[str, Any],
+    face: Face,
+    at: int,
+    facts: ScheduleFacts | None,
 ) -> None:
     """Insert or replace a Slot unless nothing changes."""
+    patients = (*face.patients, *(facts.owners if facts else ()))
+    clinics = sorted(facts.organizations) if facts else (before and before.extra.get("clinics")) or ()
     if (
         before
         and not before.deleted
         and parse(before.body)["status"] == face.status
         and before.extra.get("expires") == face.expires
+        and set(before.extra.get("patients") or ()) == set(patients)
     ):
         return
     extra: dict[str, Any] = {"expires": face.expires}
@@ -201,7 +215,7 @@ async def _write(
     version = before.version + 1 if before else 1
     after, index = version_of(
         world, with_status(resource, face.status, face.expires), id_=resource["id"], version=version, at=at,
-        method="PUT", extra=extra,
+        method="PUT", clinics=clinics, patients=patients, extra=extra,
     )  # fmt: skip
     await unit.write(before, after, index)
 

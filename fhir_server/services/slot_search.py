@@ -22,8 +22,9 @@ from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.proposal import ProposalKey, decode, encode, moved
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import compares, matches
-from fhir_server.search.query import Clause, DateCompare, IdIn, Not, Or, Query, ReferenceIn
+from fhir_server.search.query import All, Clause, DateCompare, IdIn, Not, Or, Query, ReferenceIn
 from fhir_server.services import slots
+from fhir_server.services.access.about import BESIDE, beside
 from fhir_server.services.appointments import virtual
 from fhir_server.services.booking import LAST_INSTANT
 from fhir_server.services.candidates import Candidate, Criteria
@@ -71,7 +72,7 @@ async def computed(world: World, query: Query, at: int) -> Computed:
     :raises Problem: 400 when the query names Schedules or ids and that is too much work.
     """
     clauses = query.clauses
-    anywhere = [one for one in clauses if not _codes(one) & (_VARYING | _OWN)]
+    anywhere = [one for one in clauses if not _codes(one) & (_VARYING | _OWN | BESIDE)]
     if not matches(anywhere, {"_id": "", "at": at, "idx": {"status": "=free"}}):
         return Computed()
     ids = _intersection(one.ids for one in clauses if isinstance(one, IdIn))
@@ -95,7 +96,7 @@ async def _of_schedules(
     """:raises Problem: 400 for more than ``most_work`` days of Schedules, too long a window or too many Slots."""
     low, high = _window(world, clauses)
     days, most = (high - low) // 86400 + 1, world.settings.find_window_days
-    narrowed = any(_codes(one) & _OWN for one in clauses)
+    narrowed = any(_codes(one) & _OWN for one in clauses if not _codes(one) & BESIDE)
     if len(references) > most_work:
         raise _too_costly(f"{len(references)} Schedules are too many; narrow schedule", "schedule")
     ruled = [
@@ -135,7 +136,7 @@ def _codes(clause: Clause) -> frozenset[str]:
             return frozenset({"_id"})
         case Not(clause=inner):
             return _codes(inner)
-        case Or(clauses=several):
+        case Or(clauses=several) | All(clauses=several):
             return frozenset().union(*map(_codes, several))
         case _:
             return frozenset({clause.definition.code})
@@ -159,6 +160,7 @@ async def document_of(world: World, id_: str, at: int) -> Document | None:
     if slot is None:
         return None
     index = index_values(parse(slot.body), world.definitions.of("Slot"), world.bases, world.zone)
+    index |= beside(slot.extra["patients"], slot.extra["clinics"])
     return {"_id": id_, "v": 0, "at": at, "idx": index, "body": slot.body}
 
 
@@ -247,6 +249,7 @@ class _Pattern:
         self._at = at
         resource = slot_resource(facts, service, key.start, key.start + duration, self._id)
         self._idx = index_values(resource, world.definitions.of("Slot"), world.bases, world.zone)
+        self._idx |= beside(facts.owners, sorted(facts.organizations))
 
     def listed(self, time: Free) -> Document:
         return self.document(time.start, _Lazy(time, moved(self._id, time.start), self._at))
@@ -270,4 +273,4 @@ class _Lazy:
     def __bytes__(self) -> bytes:
         time = self._time
         resource = slot_resource(time.candidate.schedules[0], time.candidate.service, time.start, time.end, self._id)
-        return virtual("Slot", resource, self._at).body
+        return virtual("Slot", resource, self._at, time.candidate.schedules).body

@@ -62,7 +62,7 @@ async def computed(world: World, id_: str) -> Stored | None:
     if any(one.code not in {"referral-required", "not-eligible", "booking-limit"} for one in refused):
         return None
     slot = slot_resource(wish.schedules[0], wish.service, wish.start, wish.end, id_)
-    return virtual("Slot", slot, world.clock())
+    return virtual("Slot", slot, world.clock(), wish.schedules)
 
 
 async def create(
@@ -169,7 +169,7 @@ async def _store(
     if busy:
         start, end = instant_seconds(resource["start"]), instant_seconds(resource["end"], floor=False)
         check_years(start, end, "Slot.start")
-    facts = await _facts(world, resource) if busy or (before and before.extra.get("claim")) else None
+    facts = await _facts(world, resource)
     if busy and facts is None:
         text = "a busy Slot needs a Schedule that exists"
         raise problem(Category.RULE, text, "Slot.schedule", "not-offered")
@@ -184,7 +184,7 @@ async def _store(
         if until <= world.now():
             text = "the time was held as long as the policy allows"
             raise problem(Category.RULE, text, "Slot.status", "hold-limit")
-    group = f"hold|{caller.client}|"
+    group = f"hold|{caller.party}|"
     resource = with_status(resource, resource["status"], until) if until else resource
     entries = _entries(facts, resource, id_, until) if busy and facts else {}
 
@@ -204,16 +204,18 @@ async def _store(
             if days and facts:
                 await make_way(world, unit, days, facts, extra["wall"], id_, f"Slot/{id_}", at)
             if until:
-                extra |= {"holder": caller.client, "group": group, "since": since}
+                extra |= {"holder": caller.party, "group": group, "since": since}
         version = before.version + 1 if before else 1
-        written, index = version_of(world, resource, id_=id_, version=version, at=at, method=method, extra=extra)
+        written, index = version_of(
+            world, resource, id_=id_, version=version, at=at, method=method, extra=extra, **_about(facts)
+        )
         await unit.write(before, written, index)
         if keyed:
             await keyed.remember(world, unit, written, 201)
         return written
 
     if not entries and not (before and before.extra.get("claim")) and keyed is None and already is None:
-        return await _store_free(world, before, resource, id_, method)
+        return await _store_free(world, before, resource, id_, method, facts)
     try:
         return await world.store.units.run(work, now=world.now(), turns=sorted(entries))
     except Refused as refused:
@@ -223,10 +225,14 @@ async def _store(
         raise await problem_of(world, refused, wish, "Slot") from None
 
 
-async def _store_free(world: World, before: Stored | None, resource: dict[str, Any], id_: str, method: str) -> Stored:
+async def _store_free(
+    world: World, before: Stored | None, resource: dict[str, Any], id_: str, method: str, facts: ScheduleFacts | None
+) -> Stored:
     """Open time takes nobody's time: one document, no transaction."""
     version = before.version + 1 if before else 1
-    written, index = version_of(world, resource, id_=id_, version=version, at=world.clock(), method=method)
+    written, index = version_of(
+        world, resource, id_=id_, version=version, at=world.clock(), method=method, **_about(facts)
+    )
     if before is None:
         done = await world.store.resources.insert(written, index)
     else:
@@ -234,6 +240,11 @@ async def _store_free(world: World, before: Stored | None, resource: dict[str, A
     if not done:
         raise Changed
     return written
+
+
+def _about(facts: ScheduleFacts | None) -> dict[str, Any]:
+    """Whose Slot it is: the clinics and the Patients of its Schedule."""
+    return {"clinics": sorted(facts.organizations), "patients": facts.owners} if facts else {"clinics": ()}
 
 
 def _entries(facts: ScheduleFacts, slot: Mapping[str, Any], id_: str, until: int | None) -> dict[str, Entry]:
@@ -309,8 +320,9 @@ async def free_block(world: World, before: Stored) -> None:
         await _enter(world, unit, current, {})
         resource = with_status(parse(current.body), "free", None)
         written, index = version_of(
-            world, resource, id_=current.id, version=current.version + 1, at=world.clock(), method="PUT"
-        )
+            world, resource, id_=current.id, version=current.version + 1, at=world.clock(), method="PUT",
+            clinics=current.extra.get("clinics") or (),
+        )  # fmt: skip
         await unit.replace(current, written, index)
 
     await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))

@@ -10,6 +10,7 @@ from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.references import Reference
 from fhir_server.services import conditional
+from fhir_server.services.access import writes
 from fhir_server.services.actors import with_own_references
 from fhir_server.services.book import Booking
 from fhir_server.services.booking import Wish, claimed
@@ -51,8 +52,10 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
     if target.resource is not None:
         target = replace(target, resource=with_own_references(target.resource, world.bases))
     patients = await patients_of(world, caller, target, register=register)
+    await writes.check_named(world, target.resource or {}, target.place)
     id_ = target.appointment.id if target.appointment else str((target.resource or {}).get("id", ""))
     stored = await world.store.resources.get("Appointment", id_) if id_ else None
+    stored = await writes.reached(world, stored, "u") if stored and not stored.deleted else stored
     if stored and stored.extra.get("expires") is not None:
         stored = await settled_read(world, stored)
     sent: dict[str, Any] = {name: value for name, value in (target.resource or {}).items() if name not in SET_BY_SERVER}
@@ -82,8 +85,9 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
     if target.comment:
         sent["comment"] = target.comment
     replaced = [await _replaced(world, one, target.place) for one in target.replaces]
+    channel = writes.channel_of(caller, target.channel)
     for one in replaced:
-        await check_cutoff(world, one, target.channel or caller.channel, "reschedule")
+        await check_cutoff(world, one, channel, "reschedule")
     based_on = [await resolve(world, one, "ServiceRequest") for one in target.based_on]
     if hold and wish.patients and set(patients) - set(wish.patients):
         raise problem(Category.CONFLICT, "the time is held for another patient", target.place, "hold-foreign")
@@ -92,7 +96,7 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
     wish = replace(
         wish,
         patients=tuple(dict.fromkeys([*wish.patients, *patients])),
-        channel=target.channel or wish.channel,
+        channel=writes.channel_of(caller, target.channel or wish.channel),
         override_reason=target.override_reason or wish.override_reason,
         based_on=tuple(one for one in based_on if one) or wish.based_on,
     )
@@ -132,6 +136,7 @@ async def _of_stored(
 
 async def _replaced(world: World, reference: Reference, place: str) -> Stored:
     found = await world.store.resources.get("Appointment", reference.id)
+    found = await writes.reached(world, found, "u")
     if found is None or found.deleted:
         raise problem(Category.NOT_FOUND, "the appointment to be replaced does not exist", place)
     return found
@@ -160,7 +165,7 @@ async def patients_of(world: World, caller: Caller, target: Target, *, register:
 async def _known(world: World, resource: Mapping[str, Any]) -> str | None:
     id_ = resource.get("id")
     if isinstance(id_, str):
-        stored = await world.store.resources.get("Patient", id_)
+        stored = await world.view.get("Patient", id_)
         if stored and not stored.deleted:
             return f"Patient/{id_}"
     for identifier in _identifiers(resource):

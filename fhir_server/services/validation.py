@@ -85,7 +85,7 @@ def _faults(world: World, resource: dict[str, Any], type_: str, profiles: Sequen
 
 
 async def _deletable(world: World, caller: Caller, type_: str, id_: str) -> list[Issue]:
-    stored = await world.store.resources.get(type_, id_)
+    stored = await world.view.get(type_, id_)
     try:
         if stored is None:
             raise absent(type_, id_)

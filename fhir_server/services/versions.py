@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import dump
 from fhir_server.scheduling.proposal import short_key
 from fhir_server.search.extract import index_values
+from fhir_server.services.access.about import patients_in
 from fhir_server.store.resources import Stored
 
 if TYPE_CHECKING:
@@ -57,23 +58,28 @@ def version_of(
     version: int,
     at: int,
     method: str,
+    clinics: Sequence[str],
+    patients: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Stored, dict[str, Any]]:
     """The stored form of a version and its search values.
 
     :param at: milliseconds since the epoch.
     :param method: ``POST`` for a first version made by create, else ``PUT``; history says it.
+    :param clinics: the Organizations inside whose walls it is (``access.about``).
+    :param patients: people whom it is about besides those that it names (a Slot that a booking fills).
     :param extra: fields that stand beside the body (claim, expires, wall, placer).
     """
     type_ = resource["resourceType"]
     final = stamped(resource, id_, version, at)
-    beside = {"method": method, **(extra or {})}
+    beside = {"method": method, **(extra or {}), "clinics": list(clinics) or None}
     if type_ in KEYED_TYPES:
         beside["key"] = short_key(f"{type_}/{id_}")
     body = dump(final)
     if len(body) > LARGEST:
         raise problem(Category.TOO_LARGE, f"a resource has at most {LARGEST} bytes", type_)
     index = _index(final, world.definitions.of(type_), world.bases, world.zone)
+    beside["patients"] = list(dict.fromkeys([*patients_in(final, index), *patients])) or None
     return Stored(type_, id_, version, at, False, body, beside), index
 
 
@@ -90,7 +96,8 @@ def _index(*arguments: Any) -> dict[str, Any]:
 
 def tombstone(before: Stored, at: int) -> Stored:
     """The version that marks a deletion."""
-    return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE"})
+    about = {name: before.extra.get(name) for name in ("patients", "clinics")}
+    return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE", **about})
 
 
 def same_content(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

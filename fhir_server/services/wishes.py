@@ -277,9 +277,16 @@ async def settled(world: World, wish: Wish) -> Wish:
     """
     wish = await _published(world, wish)
     # One after the other: inside a transaction one session cannot ask two things at once.
-    await _check_patients(world, wish)
+    clinics = tuple(sorted({one for facts in wish.schedules for one in facts.organizations}))
+    known = await _check_patients(world, wish)
+    clinics = clinics or tuple(sorted({one for each in known.values() for one in each}))
+    clinics = clinics or tuple(sorted(world.policy.caller.clinics or ()))
+    strangers = tuple(one for one, mine in known.items() if not mine.issuperset(clinics))
     pools, new, referrals = await _pools(world, wish), await _is_new(world, wish), await _referrals(world, wish)
-    return replace(wish, pools=pools, new_patient=new, referral=bool(referrals), based_on=wish.based_on or referrals)
+    return replace(
+        wish, pools=pools, new_patient=new, referral=bool(referrals), based_on=wish.based_on or referrals,
+        clinics=clinics, strangers=strangers,
+    )  # fmt: skip
 
 
 async def _pools(world: World, wish: Wish) -> tuple[tuple[str, ...], ...]:
@@ -329,17 +336,23 @@ async def _referrals(world: World, wish: Wish) -> tuple[str, ...]:
     return tuple(f"ServiceRequest/{one['_id']}" for one in found)
 
 
-async def _check_patients(world: World, wish: Wish) -> None:
+async def _check_patients(world: World, wish: Wish) -> dict[str, frozenset[str]]:
+    """The clinics that know each patient.
+
+    :raises Problem: 422 for one who does not exist or is not active.
+    """
     literal = [one.split("/", 1)[1] for one in wish.patients]
     if not literal:
-        return
-    found = await world.store.resources.find("Patient", {"_id": {"$in": literal}}, fields={"_id": 1, "idx.active": 1})
+        return {}
+    fields = {"_id": 1, "idx.active": 1, "clinics": 1}
+    found = await world.store.resources.find("Patient", {"_id": {"$in": literal}}, fields=fields)
     usable = {one["_id"] for one in found if one.get("idx", {}).get("active") != "=false"}
     if set(literal) - usable:
         raise problem(
             Category.RULE, "a patient of the booking does not exist or is not active", "Appointment.participant",
             "not-eligible",
         )  # fmt: skip
+    return {f"Patient/{one['_id']}": frozenset(one.get("clinics", ())) for one in found}
 
 
 def extension_code(resource: Mapping[str, Any], url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from fhir_server.access.caller import Caller
@@ -11,6 +11,8 @@ from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.search.definitions import Definitions
+from fhir_server.services.access.policy import NOBODY, OWN, AccessPolicy
+from fhir_server.services.access.view import View
 from fhir_server.services.artifacts import Shelf
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
@@ -22,7 +24,7 @@ __all__ = ["Caller", "World"]
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything with an effect, built once in ``bootstrap`` and passed in.
+    """Everything with an effect, built once in ``bootstrap`` and passed in; ``policy`` is that of the request's caller.
 
     ``clock`` gives milliseconds since the epoch; ``zone`` reads search values without an offset.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
@@ -40,6 +42,20 @@ class World:
     bases: tuple[str, ...]
     hosts: frozenset[str]
     clock: Callable[[], int]
+    policy: AccessPolicy = field(default=NOBODY)
+
+    def under(self, policy: AccessPolicy) -> World:
+        """The world of one caller."""
+        return replace(self, policy=policy)
+
+    def own(self) -> World:
+        """The world of the server itself: nothing is hidden from upkeep, and nobody is asked."""
+        return self.under(OWN)
+
+    @property
+    def view(self) -> View:
+        """What the caller sees of what is stored; answers are made from this alone."""
+        return View(self)
 
     def within(self, unit: Unit, *, catalogue: bool) -> World:
         """The same world inside an open unit of work.

@@ -9,6 +9,7 @@ from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
+from fhir_server.store.emergencies import EMERGENCIES, Emergencies
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.resources import HISTORY, Resources
@@ -31,6 +32,7 @@ class Store:
     idempotency: Idempotency
     epoch: Epoch
     secrets: Secrets
+    emergencies: Emergencies
     swept: dict[str, int] = field(default_factory=dict)
 
     def within(self, unit: Unit) -> Store:
@@ -53,7 +55,7 @@ class Store:
         """
         outdated = await layout.settle(self.connection)
         existing = set(await self.connection.database.list_collection_names())
-        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH):
+        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES):
             if name not in existing:
                 await _create_collection(self.connection, name)
         await indexes.create(self.connection)
@@ -95,4 +97,5 @@ def open_store(settings: Settings) -> Store:
         Idempotency(connection, settings.idempotency_hours),
         Epoch(connection),
         Secrets(connection),
+        Emergencies(connection),
     )

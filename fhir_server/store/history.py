@@ -10,16 +10,16 @@ out of pages; a count of several resources has it until the next update of that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pymongo import IndexModel, UpdateOne
 
 from fhir_server.store.driver import Connection
-from fhir_server.store.resources import BATCH, HISTORY, Resources, Stored, history_id, old, stored
+from fhir_server.store.resources import BATCH, BESIDE, HISTORY, Resources, Stored, history_id, old, stored
 
 FOREVER = 2**53
-_FIELDS = {"v": 1, "at": 1, "deleted": 1, "body": 1, "method": 1}
+_FIELDS = {"v": 1, "at": 1, "deleted": 1, "body": 1, "method": 1, **dict.fromkeys(BESIDE, 1)}
 INDEX = IndexModel([("type", 1), ("at", -1), ("id", -1), ("v", -1), ("until", 1)])
 
 
@@ -28,11 +28,14 @@ class Window:
     """Which versions, in milliseconds: written at ``since`` or later, and current at some time in ``[low, high)``.
 
     A deletion is no state that could be current: its marker belongs to ``[low, high)`` when it happened then.
+    ``about``: by type, a filter on the fields beside the body, which old versions have too; types that are absent have
+    none.
     """
 
     since: int = 0
     low: int = 0
     high: int = FOREVER
+    about: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     def has(self, current: Stored) -> bool:
         return self.since <= current.at < self.high and not (current.deleted and current.at < self.low)
@@ -87,14 +90,18 @@ class History:
         for type_ in types:
             where = window.current() if after is None else _after(window.current(), after, _ties_current(after, type_))
             found = await self._resources.rows(
-                type_, _not_below(where, rows, limit), sort=[("at", -1), ("_id", -1)], limit=limit, fields=_FIELDS
+                type_,
+                _both(_not_below(where, rows, limit), window.about.get(type_)),
+                sort=[("at", -1), ("_id", -1)],
+                limit=limit,
+                fields=_FIELDS,
             )
             rows = _newest(rows, (stored(type_, one) for one in found), limit)
         where = window.old() if after is None else _after(window.old(), after, _ties_old(after))
         # Versions that differ in nothing but the type come in no order: one more for each of them.
         found = await self._resources.rows(
             HISTORY,
-            {"type": _one_of(types)} | _not_below(where, rows, limit),
+            _both({"type": _one_of(types)} | _not_below(where, rows, limit), _any_about(types, window)),
             sort=[("at", -1), ("id", -1), ("v", -1)],
             limit=limit + len(types) - 1,
         )
@@ -116,6 +123,17 @@ class History:
             return frozenset()
         found = await self._resources.rows(HISTORY, {"_id": {"$in": list(before)}, "deleted": True}, fields={"_id": 1})
         return frozenset(before[one["_id"]] for one in found)
+
+
+def _both(where: dict[str, Any], about: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"$and": [where, about]} if about else where
+
+
+def _any_about(types: Sequence[str], window: Window) -> dict[str, Any]:
+    """The filters of all types together; none if one type has none."""
+    if not all(window.about.get(one) for one in types):
+        return {}
+    return {"$or": [{"type": one, **window.about[one]} for one in types]}
 
 
 def _range(current: Stored, top: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pymongo import IndexModel
 
 from fhir_server.store import history
 from fhir_server.store.driver import Connection
+from fhir_server.store.emergencies import EMERGENCIES
 from fhir_server.store.idempotency import IDEMPOTENCY
 from fhir_server.store.resources import HISTORY
 from fhir_server.store.search_indexes import indexes as search_indexes
@@ -42,12 +43,18 @@ def models() -> Mapping[str, list[IndexModel]]:
         found[type_].append(_wildcard(fields))
     found.setdefault("Slot", []).append(IndexModel([("wall", 1)], unique=True, **_only("wall")))
     found.setdefault("Appointment", []).append(IndexModel([("placer", 1)], unique=True, **_only("placer")))
+    for type_ in found:
+        found[type_] += [IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics")]
     for type_ in ("Slot", "Appointment"):
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
     found[HISTORY] = [history.INDEX]
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
+    found[EMERGENCIES] = [
+        IndexModel([("until", 1)], expireAfterSeconds=86400),
+        IndexModel([("account", 1), ("until", 1)]),
+    ]
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     return found
 

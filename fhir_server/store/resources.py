@@ -44,6 +44,9 @@ class Stored:
         return f"{self.type}/{self.id}"
 
 
+BESIDE = ("patients", "clinics", "by")
+"""What stands beside the body of every version, old ones too: whom it is about, and who wrote it."""
+
 _CORE = {"_id", "v", "at", "deleted", "body", "idx"}
 
 
@@ -108,6 +111,13 @@ class Resources:
         """Raw documents that are not deleted, for search; ``limit`` 0 = all."""
         return await self.rows(type_, {**where, "deleted": False}, sort=sort, limit=limit, fields=fields)
 
+    async def distinct(self, type_: str, field_: str, where: Mapping[str, Any]) -> list[Any]:
+        """The different values of a field among documents that are not deleted."""
+        found: list[Any] = await self._connection.collection(type_).distinct(
+            field_, {**where, "deleted": False}, session=self._session
+        )
+        return found
+
     async def count(self, type_: str, where: Mapping[str, Any]) -> int:
         counted: int = await self._connection.collection(type_).count_documents(
             {**where, "deleted": False}, session=self._session
@@ -127,9 +137,17 @@ class Resources:
         counted: int = await self._connection.collection(type_).estimated_document_count()
         return counted
 
-    async def reindex(self, current: Stored, index: Mapping[str, Any], key: str | None) -> bool:
-        """Replace the search values of a version where it is still current."""
-        change: dict[str, Any] = {"idx": dict(index)} | ({"key": key} if key else {})
+    async def fill(self, slots: Sequence[str], patients: Sequence[str]) -> None:
+        """Note beside busy Slots whose bookings fill them."""
+        await self._connection.collection("Slot").update_many(
+            {"_id": {"$in": list(slots)}, "idx.status": {"$in": ["=busy", "=busy-tentative"]}},
+            {"$addToSet": {"patients": {"$each": list(patients)}}},
+            session=self._session,
+        )
+
+    async def reindex(self, current: Stored, index: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+        """Replace the search values of a version, and fields beside its body, where it is still current."""
+        change: dict[str, Any] = {"idx": dict(index)} | {name: value for name, value in beside.items() if value}
         result = await self._connection.collection(current.type).update_one(
             {"_id": current.id, "v": current.version}, {"$set": change}
         )
@@ -210,6 +228,7 @@ def kept(before: Stored, until: int) -> Document:
         "deleted": before.deleted,
         "body": before.body,
         "method": before.extra.get("method", "PUT"),
+        **{name: before.extra[name] for name in BESIDE if before.extra.get(name)},
     }
 
 
@@ -220,5 +239,5 @@ def history_id(type_: str, id_: str, version: int) -> str:
 
 def old(found: Mapping[str, Any]) -> Stored:
     """Read a document of ``history``."""
-    extra = {"method": found.get("method", "PUT")}
+    extra = {"method": found.get("method", "PUT"), **{name: found[name] for name in BESIDE if name in found}}
     return Stored(found["type"], found["id"], found["v"], found["at"], found["deleted"], found["body"], extra)

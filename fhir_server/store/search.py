@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fhir_server.search.extract import normalised
 from fhir_server.search.match import EARTH_METRES
 from fhir_server.search.query import (
+    All,
     Chain,
     Clause,
     DateCompare,
@@ -79,8 +80,8 @@ async def resolve_clauses(kind: str, clauses: tuple[Clause, ...], lookup: Lookup
 async def _resolved(kind: str, clause: Clause, lookup: Lookup) -> Clause:
     if isinstance(clause, Not):
         return Not(await _resolved(kind, clause.clause, lookup))
-    if isinstance(clause, Or):
-        return Or(await resolve_clauses(kind, clause.clauses, lookup))
+    if isinstance(clause, Or | All):
+        return type(clause)(await resolve_clauses(kind, clause.clauses, lookup))
     if isinstance(clause, Chain):
         inner = await resolve_clauses(clause.target, clause.clauses, lookup)
         found = await lookup.ids(clause.target, inner)
@@ -111,6 +112,8 @@ def _narrows(clause: Clause) -> bool:
     """Whether an index of the parameter can begin where the clause may be true."""
     if isinstance(clause, Or):
         return all(map(_narrows, clause.clauses))
+    if isinstance(clause, All):
+        return any(map(_narrows, clause.clauses))
     return not isinstance(clause, Not | Missing)
 
 
@@ -282,6 +285,7 @@ _FILTERS: dict[type, Callable[[Any], Filter]] = {
     IdIn: lambda clause: {"_id": _one_of(clause.ids)},
     Near: _near,
     Not: _not,
+    All: lambda clause: {"$and": [_filter(each) for each in clause.clauses]},
     Or: lambda clause: _any([_filter(each) for each in clause.clauses]),
 }
 

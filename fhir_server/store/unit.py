@@ -150,6 +150,13 @@ class Unit:
             {"_id": key}, {"$inc": {"n": 1}, "$currentDate": {"at": True}}, upsert=True, session=self.session
         )
 
+    async def acquaint(self, patients: Iterable[str], clinics: Sequence[str]) -> None:
+        """Let clinics know Patients: what a booking does to the field beside the body makes no new version."""
+        ids = [one.partition("/")[2] for one in patients]
+        await self._connection.collection("Patient").update_many(
+            {"_id": {"$in": ids}}, {"$addToSet": {"clinics": {"$each": list(clinics)}}}, session=self.session
+        )
+
     async def put_document(self, collection: str, document: Mapping[str, Any]) -> None:
         """Insert a document of the store's own (an idempotency record).
 

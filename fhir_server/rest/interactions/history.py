@@ -54,7 +54,7 @@ async def _answer(context: Context, types: tuple[str, ...], id_: str = "") -> An
     stated = {name: given[name] for name in ("_since", "_at") if name in given}
     if "_count" in given:
         stated["_count"] = str(count)
-    bound = page_tokens.binding("history", context.caller.client, path, stated.items())
+    bound = page_tokens.binding("history", context.caller.party, path, stated.items())
     token = given.get("_page")
     after = _cursor(await page_tokens.read(context.world, bound, token)) if token else None
     page = await use_case.history(context.world, types, _window(given, context), count=count, id_=id_, after=after)

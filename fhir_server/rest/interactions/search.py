@@ -57,7 +57,7 @@ async def _pairs(context: Context) -> list[tuple[str, str]]:
 
 
 def _bound(context: Context, asked: Search) -> bytes:
-    return page_tokens.binding("search", context.caller.client, asked.path, asked.used)
+    return page_tokens.binding("search", context.caller.party, asked.path, asked.used)
 
 
 def _answer(context: Context, asked: Search, page: Page) -> Answer:

@@ -46,7 +46,7 @@ async def _act(context: Context, given: Arguments, act: Act, key: Keyed | None) 
     if act.verb == "cancel":
         reason = (act.target.resource or {}).get("cancelationReason")
         return await cancel(world, caller, act.id, Cancellation(reason, act.target.comment, act.target.channel), key)
-    if act.verb == "move" and await world.store.resources.get("Appointment", act.id):
+    if act.verb == "move" and await world.view.get("Appointment", act.id):
         resource = dict(act.target.resource or {})
         return (await resources.update(world, caller, resource, act.id)).stored
     if given.boolean("first-available"):

@@ -20,6 +20,7 @@ from fhir_server.fhir.parameters import Arguments, Moment
 from fhir_server.fhir.references import Reference
 from fhir_server.rest.operations.acts import check_resource
 from fhir_server.services import preferred
+from fhir_server.services.access import writes
 from fhir_server.services.candidates import Criteria, Near, token_strings
 from fhir_server.services.targets import Target, patients_of
 from fhir_server.services.wishes import resolve
@@ -64,6 +65,10 @@ async def criteria(world: World, caller: Caller, given: Arguments) -> Criteria:
     )
     for one in target.patient_resources:
         check_resource(world, one, "Patient", "Patient")
+    patients = await patients_of(world, caller, target, register=False)
+    await writes.check_patients(world, patients, "patient")
+    for reference in ignored:
+        await _check_ignored(world, reference)
     modality = given.string("modality") or ""
     if modality and modality not in MODALITIES:
         text = "modality is in-person, video or phone"
@@ -84,16 +89,22 @@ async def criteria(world: World, caller: Caller, given: Arguments) -> Criteria:
         languages=given.tokens("language"),
         modality=modality,
         schedules=schedules,
-        patients=await patients_of(world, caller, target, register=False),
+        patients=patients,
         duration=given.duration("duration"),
         preferred=_preferred(given),
         first_available=bool(given.boolean("first-available")),
         per_day=given.integer("per-day", 1),
         ignore=frozenset(ignored),
         referral=await _referral(world, given),
-        channel=given.string("booking-channel") or caller.channel,
+        channel=writes.channel_of(caller, given.string("booking-channel") or ""),
         nothing=no_service or nobody or nowhere or no_organization or no_schedule,
     )
+
+
+async def _check_ignored(world: World, reference: str) -> None:
+    """:raises Problem: 404 for an Appointment that the caller does not see: its time is somebody else's."""
+    if not world.policy.unlimited and await world.view.get("Appointment", reference.partition("/")[2]) is None:
+        raise problem(Category.NOT_FOUND, "no such appointment", "ignore-appointment")
 
 
 async def _referral(world: World, given: Arguments) -> bool | None:

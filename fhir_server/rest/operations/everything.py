@@ -36,7 +36,7 @@ async def handle(context: Context) -> Answer:
     types = _types(given)
     issues = left_out(context, {*given, *types} - KNOWN - HELD)
     stated = _stated(given)
-    bound = page_tokens.binding("everything", context.caller.client, "/".join(context.segments), stated)
+    bound = page_tokens.binding("everything", context.caller.party, "/".join(context.segments), stated)
     token = given.string("_page")
     after = await page_tokens.read(context.world, bound, token) if token else None
     page = await everything(context.world, context.segments[1], _asked(context, given, types, after))

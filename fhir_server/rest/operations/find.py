@@ -35,7 +35,7 @@ async def handle(context: Context) -> Answer:
     if ignored and context.strict:
         raise problem(Category.NOT_SUPPORTED, ignored[0].text, ignored[0].expression, "param-ignored")
     pairs = [*reading.pairs(asked), ("_count", str(count))]
-    bound = page_tokens.binding("find", context.caller.client, "Appointment/$find", pairs)
+    bound = page_tokens.binding("find", context.caller.party, "Appointment/$find", pairs)
     token = given.string("_page")
     after = Cursor(*await page_tokens.read(context.world, bound, token)) if token else None
     found = await find(context.world, asked, count=count, after=after)

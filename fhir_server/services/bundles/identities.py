@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fhir_server.errors import Category, Issue, Problem, problem
 from fhir_server.services import conditional, resources
+from fhir_server.services.access import writes
 from fhir_server.services.bundles.entries import Entry, placed
 from fhir_server.services.conditional import Criteria
 from fhir_server.services.conditions import check_version
@@ -94,6 +95,9 @@ async def identify(
         try:
             with placed(entry.place):
                 if entry.method != "POST":
+                    seen = await _reached(world, entry, id_, seen)
+                    stored = stored if seen or not (stored and not stored.deleted) else None
+                if entry.method != "POST":
                     check_version(entry.condition, seen, entry.type)
                 if entry.method == "PUT" and entry.pairs is not None and not matches[entry.place] and seen:
                     raise conditional.taken(entry.type, id_)
@@ -109,6 +113,18 @@ def raise_together(faults: Sequence[Problem]) -> None:
     if faults:
         issues: list[Issue] = [issue for one in faults for issue in one.issues]
         raise Problem(faults[0].category, tuple(issues[:MOST_ISSUES]), faults[0].headers)
+
+
+async def _reached(world: World, entry: Entry, id_: str, seen: Stored | None) -> Stored | None:
+    """What the caller sees of what an entry writes.
+
+    :raises Problem: 403, and 404 for what is hidden or cannot be made under an id of the caller's.
+    """
+    found = await writes.reached(world, seen, "d" if entry.method == "DELETE" else "u")
+    hidden = seen is not None and found is None
+    if entry.method != "DELETE" and (hidden or (seen is None and not resources.creatable(world, entry.type))):
+        raise conditional.nothing(entry.type) if entry.pairs is not None else resources.absent(entry.type, id_)
+    return world.view.shown(found) if found else None
 
 
 async def _match(world: World, unit: Unit, place: int, criteria: Criteria) -> Stored | None:

@@ -134,18 +134,23 @@ class _Running:
             known, place = act.known, act.known.entry.place
             with placed(place):
                 after = await answered(inner, act, references)
-                await resources.check_zone(inner, after)
                 before = known.before
-                if before and not before.deleted and same_content(parse(before.body), after):
+                exists = before is not None and not before.deleted
+                if before and exists:
+                    after = inner.view.rest(before, after)
+                permission = "c" if known.entry.method == "POST" else "u"
+                clinics = await resources.permitted(inner, after, known.id, permission, before if exists else None)
+                await resources.check_zone(inner, after)
+                if before and exists and same_content(parse(before.body), after):
                     outcomes[place] = Outcome(before, 200)
                     continue
                 method = "POST" if known.entry.method == "POST" else "PUT"
                 version = before.version + 1 if before else 1
                 written, index = version_of(
-                    inner, after, id_=known.id, version=version, at=inner.clock(), method=method
+                    inner, after, id_=known.id, version=version, at=inner.clock(), method=method, clinics=clinics
                 )
                 writes.append((before, written, index))
-                outcomes[place] = Outcome(written, 200 if before and not before.deleted else 201)
+                outcomes[place] = Outcome(written, 200 if exists else 201)
         await unit.write_many(acts[0].known.entry.type, writes)
         return outcomes
 

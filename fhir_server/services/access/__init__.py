@@ -1,0 +1,1 @@
+"""Who may see and write what: one policy object that every route asks."""
