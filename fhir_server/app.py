@@ -16,6 +16,7 @@ from fhir_server import log
 from fhir_server.bootstrap import build, prepare
 from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
+from fhir_server.remote import throttle
 from fhir_server.rest import metrics
 from fhir_server.rest.door import PREFIX, Door
 from fhir_server.rest.landing import landing_page
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> Server:
         finally:
             door.world = None
             await world.store.close()
+            await throttle.close()
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
     app.door = door

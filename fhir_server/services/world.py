@@ -14,6 +14,7 @@ from fhir_server.search.definitions import Definitions
 from fhir_server.services.access.policy import NOBODY, OWN, AccessPolicy
 from fhir_server.services.access.view import View
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
@@ -27,6 +28,7 @@ class World:
     """Everything with an effect, built once in ``bootstrap`` and passed in; ``policy`` is that of the request's caller.
 
     ``clock`` gives milliseconds since the epoch; ``zone`` reads search values without an offset.
+    ``memory`` is what this process remembers of tokens and keys.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
     """
 
@@ -38,6 +40,7 @@ class World:
     definitions: Definitions
     validator: Validator
     catalogue: Catalogue
+    memory: Memory
     zone: ZoneInfo
     bases: tuple[str, ...]
     hosts: frozenset[str]

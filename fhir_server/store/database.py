@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
+from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
+from fhir_server.store.authorization.collections import Authorization
+from fhir_server.store.authorization.epoch import AccessEpoch
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.emergencies import EMERGENCIES, Emergencies
@@ -33,6 +36,8 @@ class Store:
     epoch: Epoch
     secrets: Secrets
     emergencies: Emergencies
+    authorization: Authorization
+    access_epoch: AccessEpoch
     swept: dict[str, int] = field(default_factory=dict)
 
     def within(self, unit: Unit) -> Store:
@@ -55,7 +60,8 @@ class Store:
         """
         outdated = await layout.settle(self.connection)
         existing = set(await self.connection.database.list_collection_names())
-        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES):
+        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES)
+        for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
             if name not in existing:
                 await _create_collection(self.connection, name)
         await indexes.create(self.connection)
@@ -98,4 +104,6 @@ def open_store(settings: Settings) -> Store:
         Epoch(connection),
         Secrets(connection),
         Emergencies(connection),
+        Authorization.over(connection),
+        AccessEpoch(connection),
     )

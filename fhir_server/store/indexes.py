@@ -9,6 +9,7 @@ from typing import Any
 from pymongo import IndexModel
 
 from fhir_server.store import history
+from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
 from fhir_server.store.emergencies import EMERGENCIES
 from fhir_server.store.idempotency import IDEMPOTENCY
@@ -56,6 +57,7 @@ def models() -> Mapping[str, list[IndexModel]]:
         IndexModel([("account", 1), ("until", 1)]),
     ]
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
+    found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
     return found
 
 
