@@ -70,6 +70,7 @@ def dev(
                 port=listener.getsockname()[1],
                 environment="development",
                 workers=1,
+                require_second_factor=False,
             )
             log.configure(settings.log_level, human=True)
             server = _server(settings)
@@ -105,6 +106,7 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
     """Create what is missing; with ``seed`` fill an empty database, and finish what an interrupted run began."""
     from fhir_server.bootstrap import open_world
     from fhir_server.cli.seed import seed_demo
+    from fhir_server.services.authorization.demo_accounts import demo_accounts
 
     async with open_world(settings) as world:
         if not seed:
@@ -113,6 +115,7 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
             folder.remember("seed", "begun")
             await seed_demo(world)
             folder.remember("seed", "done")
+        await demo_accounts(world.world)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, settings: Settings, notes: tuple[str, ...]) -> None:

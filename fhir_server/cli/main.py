@@ -14,6 +14,7 @@ from fhir_server.cli.load import load
 from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
 from fhir_server.cli.serve import serve
+from fhir_server.cli.users import user_app
 from fhir_server.embedded.refused import Refused
 from fhir_server.errors import NewerDataError
 
@@ -51,6 +52,7 @@ app.command()(doctor)
 app.command()(load)
 app.command()(seed)
 app.add_typer(rebuild_app, name="rebuild")
+app.add_typer(user_app, name="user")
 
 
 def main() -> None:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
+from fhir_server.store.accounts import ACCOUNTS, Accounts
+from fhir_server.store.authorization.epoch import ACCESS_EPOCH, AccessEpoch
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.secrets import Secrets
+from fhir_server.store.sessions import SESSIONS, Sessions
 from fhir_server.store.unit import GUARDS, Unit, Units
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
 
@@ -31,6 +34,9 @@ class Store:
     idempotency: Idempotency
     epoch: Epoch
     secrets: Secrets
+    accounts: Accounts
+    sessions: Sessions
+    access_epoch: AccessEpoch
     swept: dict[str, int] = field(default_factory=dict)
 
     def within(self, unit: Unit) -> Store:
@@ -53,7 +59,7 @@ class Store:
         """
         outdated = await layout.settle(self.connection)
         existing = set(await self.connection.database.list_collection_names())
-        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH):
+        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, ACCOUNTS, SESSIONS, ACCESS_EPOCH):
             if name not in existing:
                 await _create_collection(self.connection, name)
         await indexes.create(self.connection)
@@ -95,4 +101,7 @@ def open_store(settings: Settings) -> Store:
         Idempotency(connection, settings.idempotency_hours),
         Epoch(connection),
         Secrets(connection),
+        Accounts(connection),
+        Sessions(connection),
+        AccessEpoch(connection),
     )
