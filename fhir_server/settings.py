@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     trusted_issuers: str = Field("", description="JSON file of outside token issuers: issuer, jwks_uri, claim mapping")
     access_token_minutes: int = Field(60, ge=1, le=60, description="life of an access token of a person")
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
+    require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")

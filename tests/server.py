@@ -20,6 +20,7 @@ from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.conformance.recorder import recorder
+from tests.tokens import Bearer, Issuer
 
 FHIR_JSON = "application/fhir+json"
 
@@ -40,12 +41,25 @@ async def app(settings: Settings) -> AsyncIterator[Server]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def issuer(app: Server) -> Issuer:
+    """Makes tokens for the server in this process."""
+
+    def world() -> World:
+        assert app.door.world is not None
+        return app.door.world
+
+    return Issuer(world)
+
+
 @pytest_asyncio.fixture(scope="session")
-async def client(app: Server) -> AsyncIterator[Any]:
+async def client(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
     """An HTTP client whose base is the FHIR base of the server in this process."""
     transport = httpx.ASGITransport(app=app)
     heard = recorder()
-    async with httpx.AsyncClient(transport=transport, base_url="http://fhir.test/fhir/", timeout=30) as made:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://fhir.test/fhir/", timeout=30, auth=Bearer(issuer)
+    ) as made:
         made.headers["Content-Type"] = FHIR_JSON
         if heard:
             made.event_hooks = {"response": [heard.hear]}
@@ -56,9 +70,9 @@ async def client(app: Server) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def world(app: Server) -> World:
-    """The world of the server in this process."""
+    """The world of the server in this process, on the server's own account."""
     assert app.door.world is not None
-    return app.door.world
+    return app.door.world.own()
 
 
 @contextmanager

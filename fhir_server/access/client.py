@@ -25,7 +25,8 @@ class Client:
     ``scopes`` are the most that it can be granted, ``grant_types`` are OAuth's. ``clinics`` wall a backend in, None: no
     wall. ``secret`` is an Argon2id hash, ``jwks`` inline keys or ``jwks_uri`` their address. An EMR starts the app at
     ``launch_uri``; ``origins`` may call the token endpoint from a browser. ``trusted``: an app of the clinic itself,
-    which needs no consent page. ``introspects``: may ask about tokens of any client.
+    which needs no consent page. ``channel`` is the booking channel that a backend stands for, empty: its role's.
+    ``introspects``: may ask about tokens of any client.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Client:
     jwks_uri: str = ""
     clinics: frozenset[str] | None = None
     origins: tuple[str, ...] = ()
+    channel: str = ""
     trusted: bool = False
     introspects: bool = False
     disabled: bool = False

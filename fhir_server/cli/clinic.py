@@ -32,7 +32,9 @@ def clinic(practitioners: int, patients: int, days: int, seed: int, today: date)
     yield from people.practitioners(practitioners)
     yield from services()
     yield from people.roles(practitioners)
-    yield from people.patients(patients, practitioners, seed)
+    treated = list(people.patients(patients, practitioners, seed))
+    yield from treated
+    yield from people.related_persons(treated)
     yield from people.coverages(patients)
     for index in range(practitioners):
         yield schedule(index, people.practitioner_id(index), people.practitioner_name(index), today)

@@ -1,8 +1,8 @@
-"""Who works in and who visits the demo clinic: practitioners, patients, coverages and referrals; all invented."""
+"""Who works in and who visits the demo clinic: practitioners, patients, a parent, coverages; all invented."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from random import Random
 from typing import Any
@@ -52,6 +52,7 @@ _LANGUAGES = {"en": "English", "es": "Spanish", "zh": "Chinese", "ru": "Russian"
 _SECOND_LANGUAGES = ("es", "zh", "ru", "fr", "de")
 _FIRST_BIRTH = date(1935, 1, 1)
 _BIRTH_DAYS = 88 * 365
+_CHILD_SINCE = "2012-01-01"
 _REFERRAL_STEP = 5
 _GENERALISTS = (PRIMARY_CARE, INTERNAL)
 _SNOMED = "http://snomed.info/sct"
@@ -146,6 +147,32 @@ def patients(count: int, practitioner_count: int, seed: int) -> Iterator[dict[st
             doctor = practitioner_id(random.choice(doctors))
             resource["generalPractitioner"] = [{"reference": f"Practitioner/{doctor}"}]
         yield resource
+
+
+def related_persons(patients: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """``parent-1``, a parent of the first child among the patients."""
+    for child in patients:
+        if child["birthDate"] < _CHILD_SINCE:
+            continue
+        yield {
+            "resourceType": "RelatedPerson",
+            "id": "parent-1",
+            "active": True,
+            "patient": {"reference": f"Patient/{child['id']}"},
+            "relationship": [
+                {
+                    "coding": [
+                        {
+                            "system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode",
+                            "code": "PRN",
+                            "display": "parent",
+                        }
+                    ]
+                }
+            ],
+            "name": [{"family": child["name"][0]["family"], "given": ["Robin"]}],
+        }
+        return
 
 
 def coverages(count: int) -> Iterator[dict[str, Any]]:

@@ -70,6 +70,7 @@ def dev(
                 port=listener.getsockname()[1],
                 environment="development",
                 workers=1,
+                require_second_factor=False,
             )
             log.configure(settings.log_level, human=True)
             server = _server(settings)
@@ -106,6 +107,7 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
     from fhir_server.bootstrap import open_world
     from fhir_server.cli.seed import seed_demo
     from fhir_server.services.authorization.demo import demo_clients
+    from fhir_server.services.authorization.demo_accounts import demo_accounts
 
     async with open_world(settings) as world:
         if not seed:
@@ -115,6 +117,7 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
             await seed_demo(world)
             folder.remember("seed", "done")
         await demo_clients(world.world, folder.path)
+        await demo_accounts(world.world)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, settings: Settings, notes: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from fhir_server.cli.load import load
 from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
 from fhir_server.cli.serve import serve
+from fhir_server.cli.users import user_app
 from fhir_server.embedded.refused import Refused
 from fhir_server.errors import NewerDataError
 
@@ -53,6 +54,7 @@ app.command()(load)
 app.command()(seed)
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(clients_app, name="client")
+app.add_typer(user_app, name="user")
 
 
 def main() -> None:

@@ -18,11 +18,14 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump
 from fhir_server.fhir.outcome import outcome
 from fhir_server.log import get_logger
-from fhir_server.rest import metrics, negotiation, router
+from fhir_server.rest import metrics, negotiation, permissions, router
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
+from fhir_server.services.access.policy import NOBODY, AccessPolicy
+from fhir_server.services.authorization.invalid_token import InvalidToken
+from fhir_server.services.authorization.tokens import caller_of
 from fhir_server.services.keyed import Replayed
-from fhir_server.services.world import Caller, World
+from fhir_server.services.world import World
 from fhir_server.store.driver import PyMongoError
 from fhir_server.store.unit import unavailable
 
@@ -34,9 +37,26 @@ PREFIX = "/fhir"
 LARGE = 200_000
 """Bytes of an answer from which on it is written in another format beside the event loop."""
 
+CROSS_ORIGIN = (
+    (b"access-control-allow-origin", b"*"),
+    (
+        b"access-control-expose-headers",
+        b"Location, Content-Location, ETag, Last-Modified, X-Request-Id, Retry-After, WWW-Authenticate",
+    ),
+)
+"""Apps in browsers may come from anywhere: a bearer token, never a cookie, says who asks."""
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, "
+    "If-None-Exist, If-Modified-Since, Idempotency-Key, X-Request-Id",
+    "Access-Control-Max-Age": "600",
+}
+
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9.\-]+))(?::\d{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.:]{1,64}")
-_CHANNEL_DEFAULT = "online"
+POLICIES = 4096
+"""Callers whose policies are kept from request to request."""
 
 log = get_logger("rest")
 
@@ -46,6 +66,7 @@ class Door:
 
     def __init__(self) -> None:
         self.world: World | None = None
+        self._policies: dict[str, AccessPolicy] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -77,10 +98,13 @@ class Door:
             return "starting", _refusal(unavailable("the server is starting"))
         route = "unmatched"
         try:
-            context = self._context(scope, receive, headers, request_id, self.world)
             check_host(headers, self.world.hosts)
             self.world.catalogue.begin()
+            policy = await self._policy(self.world, headers)
+            context = self._context(scope, receive, headers, request_id, self.world.under(policy))
             negotiation.check(context)
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                return "preflight", Answer(204, b"", PREFLIGHT)
             route, handler = router.find(context)
             return route, await handler(context)
         except Problem as refused:
@@ -98,10 +122,29 @@ class Door:
         raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")[len(PREFIX) :]
         segments = [unquote(one) for one in raw.split("/") if one]
         base = world.settings.base_url.rstrip("/") or _own_base(scope, headers)
-        caller = Caller(headers.get("x-client-id", "anonymous")[:64] or "anonymous", _CHANNEL_DEFAULT)
-        return Context(
-            world, scope["method"], segments, scope.get("query_string", b""), headers, base, caller, request_id, receive
-        )
+        query = scope.get("query_string", b"")
+        return Context(world, scope["method"], segments, query, headers, base, world.policy.caller, request_id, receive)
+
+    async def _policy(self, world: World, headers: Mapping[str, str]) -> AccessPolicy:
+        """The policy of the caller whom the bearer token names; without a token nothing is seen.
+
+        :raises Problem: 401 for a token that opens nothing.
+        """
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if not kind:
+            return NOBODY
+        try:
+            caller = await caller_of(world, token.strip() if kind.lower() == "bearer" else "")
+        except InvalidToken as invalid:
+            log.info("token refused", reason=invalid.reason)
+            raise permissions.unauthenticated("invalid_token") from None
+        known = self._policies.get(caller.token)
+        if known is None or known.caller is not caller:
+            if len(self._policies) >= POLICIES:
+                self._policies.clear()
+            known = self._policies[caller.token] = AccessPolicy(caller)
+        await known.begin(world)
+        return known
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -139,6 +182,8 @@ async def _send(send: Send, answer: Answer, request_id: str, *, head: bool) -> N
     headers += [
         (b"x-request-id", request_id.encode()),
         (b"cache-control", b"no-store"),
+        (b"vary", b"Authorization, Accept, Origin"),
+        *CROSS_ORIGIN,
         (b"x-content-type-options", b"nosniff"),
     ]
     if answer.status not in {204, 304}:

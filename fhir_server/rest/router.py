@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.types import CONFORMANCE_TYPES, HELD, is_id
+from fhir_server.rest import permissions
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.interactions import (
@@ -75,10 +76,17 @@ SYSTEM: Mapping[str, Mapping[str, tuple[str, Handler]]] = {
 
 
 def find(context: Context) -> tuple[str, Handler]:
-    """The route's name and its handler.
+    """The route's name and its handler, for a caller whose scopes allow it.
 
-    :raises Problem: 404 for an unknown path, 405 with ``Allow`` for a method that it does not have.
+    :raises Problem: 401 without a token, 403 without the scope, 404 for an unknown path, 405 with ``Allow`` for a
+        method that it does not have.
     """
+    route, handler = _find(context)
+    permissions.require(context, route)
+    return route, handler
+
+
+def _find(context: Context) -> tuple[str, Handler]:
     segments = context.segments
     if not segments:
         return _method(context, BASE)

@@ -12,6 +12,7 @@ from fhir_server.store.resources import Stored
 
 def written(context: Context, stored: Stored, status: int) -> Answer:
     """Status, Location where something was created, ETag, and the body that ``Prefer: return`` asks for."""
+    stored = context.world.view.shown(stored)
     headers = version_headers(stored)
     if status == 201 or context.method == "POST":
         headers["Location"] = location(context.base, stored)

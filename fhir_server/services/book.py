@@ -120,7 +120,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
             composed = with_members(composed, decision.chosen, status)
             if shown:
                 composed["slot"] = [{"reference": one} for one in shown]
-        await writes.check_scope(world, composed, "u" if booking.hold else "c")
+        await writes.check_scope(world, composed, "cu")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at,
             method="PUT" if before else booking.method, clinics=wish.clinics,

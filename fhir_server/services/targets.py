@@ -55,7 +55,7 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
     await writes.check_named(world, target.resource or {}, target.place)
     id_ = target.appointment.id if target.appointment else str((target.resource or {}).get("id", ""))
     stored = await world.store.resources.get("Appointment", id_) if id_ else None
-    stored = await writes.reached(world, stored, "u") if stored and not stored.deleted else stored
+    stored = await writes.reached(world, stored, "cu") if stored and not stored.deleted else stored
     if stored and stored.extra.get("expires") is not None:
         stored = await settled_read(world, stored)
     sent: dict[str, Any] = {name: value for name, value in (target.resource or {}).items() if name not in SET_BY_SERVER}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
+from fhir_server.store.accounts import ACCOUNTS, Accounts
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.authorization.collections import Authorization
 from fhir_server.store.authorization.epoch import AccessEpoch
@@ -17,6 +18,7 @@ from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.secrets import Secrets
+from fhir_server.store.sessions import SESSIONS, Sessions
 from fhir_server.store.unit import GUARDS, Unit, Units
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
 
@@ -37,6 +39,8 @@ class Store:
     secrets: Secrets
     emergencies: Emergencies
     authorization: Authorization
+    accounts: Accounts
+    sessions: Sessions
     access_epoch: AccessEpoch
     swept: dict[str, int] = field(default_factory=dict)
 
@@ -60,7 +64,7 @@ class Store:
         """
         outdated = await layout.settle(self.connection)
         existing = set(await self.connection.database.list_collection_names())
-        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES)
+        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS)
         for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
             if name not in existing:
                 await _create_collection(self.connection, name)
@@ -105,5 +109,7 @@ def open_store(settings: Settings) -> Store:
         Secrets(connection),
         Emergencies(connection),
         Authorization.over(connection),
+        Accounts(connection),
+        Sessions(connection),
         AccessEpoch(connection),
     )

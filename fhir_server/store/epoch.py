@@ -20,6 +20,9 @@ EPOCH = "epoch"
 CATALOGUE_TYPES = frozenset(
     {"Organization", "Location", "HealthcareService", "Schedule", "Practitioner", "PractitionerRole", "Device", "Group"}
 )
+ACCESS_TYPES = frozenset({"Consent", "RelatedPerson"})
+"""Types by which people act for others."""
+
 ANNOUNCED_SECONDS = 60
 
 
@@ -66,7 +69,12 @@ class Epoch:
 
     @asynccontextmanager
     async def moving(self, type_: str) -> AsyncIterator[None]:
-        """Around a write of ``type_``; does nothing for types that the catalogue does not hold."""
+        """Around a write of ``type_``; does nothing for types that neither the catalogue nor access rests on."""
+        if type_ in ACCESS_TYPES:
+            yield
+            # Whom a person acts for is remembered with their token.
+            await self._collection.update_one({"_id": "access"}, {"$inc": {"n": 1}}, upsert=True)
+            return
         if type_ not in CATALOGUE_TYPES:
             yield
             return

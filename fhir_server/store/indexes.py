@@ -9,6 +9,7 @@ from typing import Any
 from pymongo import IndexModel
 
 from fhir_server.store import history
+from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
 from fhir_server.store.emergencies import EMERGENCIES
@@ -16,6 +17,7 @@ from fhir_server.store.idempotency import IDEMPOTENCY
 from fhir_server.store.resources import HISTORY
 from fhir_server.store.search_indexes import indexes as search_indexes
 from fhir_server.store.search_indexes import wildcards
+from fhir_server.store.sessions import SESSIONS
 from fhir_server.store.unit import GUARDS
 
 IndexSpec = Sequence[tuple[str, Any]]
@@ -58,6 +60,8 @@ def models() -> Mapping[str, list[IndexModel]]:
     ]
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
+    found[ACCOUNTS] = [IndexModel([("key", 1)], unique=True)]
+    found[SESSIONS] = [IndexModel([("until", 1)], expireAfterSeconds=0), IndexModel([("account", 1)])]
     return found
 
 

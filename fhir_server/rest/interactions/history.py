@@ -44,7 +44,10 @@ async def history_type(context: Context) -> Answer:
 
 async def history_system(context: Context) -> Answer:
     """A page of the versions of all resources."""
-    return await _answer(context, RESOURCE_TYPES)
+    types = tuple(one for one in RESOURCE_TYPES if context.world.policy.permits(one, "s"))
+    if not types:
+        context.world.policy.require(RESOURCE_TYPES[0], "s")
+    return await _answer(context, types)
 
 
 async def _answer(context: Context, types: tuple[str, ...], id_: str = "") -> Answer:

@@ -31,7 +31,10 @@ async def search_system(context: Context) -> Answer:
     pairs = await _pairs(context)
     if not pairs and context.method != "POST":
         return Answer(302, b"", {"Location": f"{context.base}/metadata"})
-    asked = read_several(context, "", types_in(pairs), pairs)
+    types = types_in(pairs)
+    for one in types:
+        context.world.policy.require(one, "s")
+    asked = read_several(context, "", types, pairs)
     return _answer(context, asked, await system_search.search(context.world, asked.queries, _bound(context, asked)))
 
 
@@ -41,8 +44,10 @@ async def search_compartment(context: Context) -> Answer:
     world, pairs, path = context.world, await _pairs(context), f"{kind}/{id_}/{type_}"
     await compartments.check(world, kind, id_)
     if type_ == "*":
-        asked = read_several(context, path, types_in(pairs, sorted(compartments.COMPARTMENTS[kind])), pairs)
+        types = types_in(pairs, sorted(compartments.COMPARTMENTS[kind]))
+        asked = read_several(context, path, [one for one in types if world.policy.permits(one, "s")] or types, pairs)
     else:
+        world.policy.require(type_, "s")
         asked = read(context, type_, pairs, path)
     queries = [compartments.within(world, kind, id_, one) for one in asked.queries]
     bound = _bound(context, asked)

@@ -167,7 +167,7 @@ async def _caller(world: World, claims: compact.Claims) -> Caller:
     role = person.role if person else Role.SYSTEM
     caller = Caller(
         client=client_id,
-        channel=CHANNELS[role],
+        channel=(client.channel if role is Role.SYSTEM else "") or CHANNELS[role],
         role=role,
         scopes=within(parse(compact.text(claims, "scope")), client.scopes),
         subject=person.id if person else "",

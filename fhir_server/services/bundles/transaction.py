@@ -24,7 +24,7 @@ from fhir_server.services.keyed import Key, once
 from fhir_server.services.resources import Written
 from fhir_server.services.versions import new_id, same_content, version_of
 from fhir_server.services.world import Caller, World
-from fhir_server.store.epoch import CATALOGUE_TYPES
+from fhir_server.store.epoch import ACCESS_TYPES, CATALOGUE_TYPES
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Overtaken, Unit
 
@@ -58,7 +58,8 @@ async def transaction(
 
     written = {one.type for one in entries}
     try:
-        async with world.store.epoch.moving(next(iter(sorted(written & CATALOGUE_TYPES)), "")):
+        catalogue, access = (next(iter(sorted(written & types)), "") for types in (CATALOGUE_TYPES, ACCESS_TYPES))
+        async with world.store.epoch.moving(catalogue), world.store.epoch.moving(access):
             answer: bytes = await once(world, key, work)
             return answer
     finally:

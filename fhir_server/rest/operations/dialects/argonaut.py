@@ -52,7 +52,7 @@ class Argonaut:
     def accepted(self, context: Context, act: Act, stored: Stored, status: int) -> Answer:
         by_id = act.target.resource is None
         headers = {**written(context, stored, 201).headers, **expires(stored)}
-        entries = [(f"{context.base}/{stored.reference}", stored.body, "match")]
+        entries = [(f"{context.base}/{stored.reference}", context.world.view.shown(stored).body, "match")]
         return Answer(200 if by_id else status, bundle(context, entries, 1), headers)
 
     def refused(self, context: Context, act: Act, refusal: Problem) -> Answer | None:

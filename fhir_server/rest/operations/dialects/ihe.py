@@ -51,7 +51,8 @@ class Ihe:
     def accepted(self, context: Context, act: Act, stored: Stored, status: int) -> Answer:
         del act, status
         headers = {**written(context, stored, 201).headers, **expires(stored)}
-        return Answer(200, bundle(context, [(f"{context.base}/{stored.reference}", stored.body, "match")], 1), headers)
+        body = context.world.view.shown(stored).body
+        return Answer(200, bundle(context, [(f"{context.base}/{stored.reference}", body, "match")], 1), headers)
 
     def refused(self, context: Context, act: Act, refusal: Problem) -> Answer | None:
         del act
