@@ -4,5 +4,14 @@ from tests.databases import database_folder, mongo_database, mongo_uri, redis_ur
 from tests.server import app, client, issuer, settings, two_servers, world
 
 __all__ = [
-    "app", "client", "database_folder", "mongo_database", "issuer", "mongo_uri", "redis_url", "settings", "two_servers", "world",
+    "app",
+    "client",
+    "database_folder",
+    "issuer",
+    "mongo_database",
+    "mongo_uri",
+    "redis_url",
+    "settings",
+    "two_servers",
+    "world",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.conformance.recorder import recorder
-from tests.tokens import Bearer, Issuer
+from tests.tokens import Bearer, Issuer, issuer_for
 
 FHIR_JSON = "application/fhir+json"
 
@@ -44,12 +44,7 @@ async def app(settings: Settings) -> AsyncIterator[Server]:
 @pytest.fixture(scope="session")
 def issuer(app: Server) -> Issuer:
     """Makes tokens for the server in this process."""
-
-    def world() -> World:
-        assert app.door.world is not None
-        return app.door.world
-
-    return Issuer(world)
+    return issuer_for(app)
 
 
 @pytest_asyncio.fixture(scope="session")

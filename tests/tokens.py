@@ -1,7 +1,7 @@
 """Access tokens for tests: real ones, of clients and accounts that are registered when somebody first needs them.
 
-A test says who calls by the header ``X-Client-Id``; without it ``test`` calls, a backend without walls that books on the
-channel *online*, the strictest. The header itself never reaches the server.
+A test says who calls by the header ``X-Client-Id``; without it ``test`` calls, a backend without walls that books on
+the channel *online*, the strictest. The header itself never reaches the server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fhir_server.access.account import Account
 from fhir_server.access.caller import Role
 from fhir_server.access.client import Client, Kind
 from fhir_server.access.scopes import parse
+from fhir_server.app import Server
 from fhir_server.remote.http import httpx
 from fhir_server.services.authorization import clients, tokens
 from fhir_server.services.world import World
@@ -29,7 +30,7 @@ MARGIN_SECONDS = 60
 
 @dataclass
 class Issuer:
-    """Makes tokens for one server: ``world`` gives its database, ``base`` its FHIR base, empty for that of the world."""
+    """Makes tokens for one server: ``world`` gives its database, ``base`` its FHIR base, empty: the world's own."""
 
     world: Callable[[], World]
     base: str = ""
@@ -102,6 +103,21 @@ class Bearer(httpx.Auth):
 
     def sync_auth_flow(self, request: Any) -> Iterator[Any]:
         raise NotImplementedError  # tests that call synchronously set the header themselves
+
+
+def issuer_for(app: Server, base: str = "") -> Issuer:
+    """An issuer of tokens for a server on the database of ``app``, under another base if one is given."""
+
+    def world() -> World:
+        assert app.door.world is not None
+        return app.door.world
+
+    return Issuer(world, base.rstrip("/"))
+
+
+def bearer(app: Server, base: str = "") -> Bearer:
+    """What an HTTP client of that server is given as ``auth``."""
+    return Bearer(issuer_for(app, base))
 
 
 def account(role: Role, fhir_user: str = "", **more: Any) -> Account:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from fhir_server.app import Server
 from tests.builders.visits import Visits
+from tests.tokens import issuer_for
 
 VERSION = "2.0.3"
 SCRIPT = Path(__file__).parent / "fhir_kit" / "clinic_day.mjs"
@@ -32,12 +35,14 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copy(SCRIPT, folder))
 
 
-async def test_a_clinics_day(two_servers: tuple[str, str], client: Any, script: Path) -> None:
+async def test_a_clinics_day(two_servers: tuple[str, str], client: Any, app: Server, script: Path) -> None:
     clinic = await Visits(client).opened()
+    environment = {**os.environ, "FHIR_TOKEN": await issuer_for(app, two_servers[0]).backend()}
     arguments = (clinic.visit, f"Patient/{clinic.id('pat')}", clinic.at("09:00"), clinic.at("12:00"))
     process = await asyncio.create_subprocess_exec(
-        "node", str(script), two_servers[0], *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+        "node", str(script), two_servers[0], *arguments, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
     seen, faults = await asyncio.wait_for(process.communicate(), timeout=30)
     assert process.returncode == 0, faults.decode()
     assert json.loads(seen) == {

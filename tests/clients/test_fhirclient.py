@@ -13,14 +13,17 @@ from fhirclient.models.parameters import Parameters
 from fhirclient.models.patient import Patient
 from fhirclient.models.slot import Slot
 
+from fhir_server.app import Server
 from tests.builders.clinic import parameters
 from tests.builders.visits import Visits
+from tests.tokens import issuer_for
 
 
 @pytest.fixture
-def server(two_servers: tuple[str, str]) -> Any:
+async def server(two_servers: tuple[str, str], app: Server) -> Any:
     made = smart.FHIRClient(settings={"app_id": "tests", "api_base": two_servers[0]})
     made.server.session.trust_env = False
+    made.server.session.headers["Authorization"] = f"Bearer {await issuer_for(app, two_servers[0]).backend()}"
     return made.server
 
 

@@ -8,13 +8,16 @@ import pytest
 from fhirpy import AsyncFHIRClient
 from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
+from fhir_server.app import Server
 from tests.builders.clinic import parameters
 from tests.builders.visits import Visits
+from tests.tokens import issuer_for
 
 
 @pytest.fixture
-def fhir(two_servers: tuple[str, str]) -> AsyncFHIRClient:
-    return AsyncFHIRClient(two_servers[0])
+async def fhir(two_servers: tuple[str, str], app: Server) -> AsyncFHIRClient:
+    token = await issuer_for(app, two_servers[0]).backend()
+    return AsyncFHIRClient(two_servers[0], authorization=f"Bearer {token}")
 
 
 @pytest.fixture

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from fhir_server.app import Server
 from fhir_server.remote.http import httpx
 from tests.concurrency.rush import Rush
 from tests.server import FHIR_JSON
+from tests.tokens import bearer
 
 
 @pytest_asyncio.fixture(scope="session")
-async def doors(two_servers: tuple[str, str]) -> AsyncIterator[tuple[Any, Any]]:
+async def doors(two_servers: tuple[str, str], app: Server) -> AsyncIterator[tuple[Any, Any]]:
     options: dict[str, Any] = {
         "headers": {"Content-Type": FHIR_JSON},
         "timeout": 120,
@@ -24,8 +26,8 @@ async def doors(two_servers: tuple[str, str]) -> AsyncIterator[tuple[Any, Any]]:
     }
     first, second = (f"{base}/" for base in two_servers)
     async with (
-        httpx.AsyncClient(base_url=first, **options) as one,
-        httpx.AsyncClient(base_url=second, **options) as other,
+        httpx.AsyncClient(base_url=first, auth=bearer(app, first), **options) as one,
+        httpx.AsyncClient(base_url=second, auth=bearer(app, second), **options) as other,
     ):
         yield one, other
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from fhir_server.app import Server
 from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.builders.clinic import Clinic, proposals
 from tests.concurrency.rush import book, crowd, sound
 from tests.server import FHIR_JSON, await_ready
+from tests.tokens import bearer
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def doomed(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         port = listener.getsockname()[1]
     environment = {
         **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-        "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error",
+        "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error", "FHIR_PORT": str(port),
     }  # fmt: skip
     command = [
         sys.executable, "-m", "uvicorn", "--factory", "fhir_server.app:from_environment", "--port", str(port),
@@ -56,7 +58,7 @@ async def _served(clinic: Clinic, proposal: str, patient: str) -> Any:
 
 @pytest.mark.parametrize("callers", [50, pytest.param(500, marks=pytest.mark.soak)])
 async def test_what_was_acknowledged_is_there_whole(
-    client: Any, settings: Settings, world: World, callers: int
+    client: Any, app: Server, settings: Settings, world: World, callers: int
 ) -> None:
     clinic = Clinic(client)
     service = await clinic.service()
@@ -69,7 +71,7 @@ async def test_what_was_acknowledged_is_there_whole(
     first = asyncio.Event()
     with doomed(settings) as (base, process):
         options: dict[str, Any] = {"headers": {"Content-Type": FHIR_JSON}, "timeout": 20, "trust_env": False}
-        async with httpx.AsyncClient(base_url=f"{base}/", **options) as door:
+        async with httpx.AsyncClient(base_url=f"{base}/", auth=bearer(app, base), **options) as door:
 
             async def caller(proposal: str, patient: str) -> None:
                 try:

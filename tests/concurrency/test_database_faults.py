@@ -25,6 +25,7 @@ from tests.builders.bundles import create, of, statuses, update
 from tests.builders.clinic import Clinic, parameters, proposals
 from tests.concurrency.rush import appointment, book, sound
 from tests.server import FHIR_JSON
+from tests.tokens import bearer
 
 NOT_PRIMARY = {"errorCode": 10107}
 STEPPED_DOWN = {"errorCode": 189}
@@ -68,13 +69,15 @@ async def faulty_app(faulty_uri: str, redis_url: str) -> AsyncIterator[Server]:
 @pytest.fixture
 def faulty_world(faulty_app: Server) -> World:
     assert faulty_app.door.world is not None
-    return faulty_app.door.world
+    return faulty_app.door.world.own()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def clinic(faulty_app: Server) -> AsyncIterator[Clinic]:
     transport = httpx.ASGITransport(app=faulty_app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost/fhir/", timeout=60) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost/fhir/", timeout=60, auth=bearer(faulty_app)
+    ) as client:
         client.headers["Content-Type"] = FHIR_JSON
         made = Clinic(client)
         await made.schedule("s", [await made.practitioner()], [await made.service()])

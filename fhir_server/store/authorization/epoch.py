@@ -7,10 +7,14 @@ older one.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from fhir_server.store.driver import Connection
+from fhir_server.store.driver import Connection, PyMongoError
 from fhir_server.store.epoch import EPOCH, Epoch
+
+READINGS = 3
+PAUSE_SECONDS = 0.05
 
 
 class AccessEpoch(Epoch):
@@ -21,6 +25,15 @@ class AccessEpoch(Epoch):
         self._documents = connection.collection(EPOCH)
 
     async def _read(self) -> int | None:
+        for attempt in range(READINGS - 1):
+            try:
+                return await self._number()
+            except PyMongoError:
+                # Every request asks this; an election shall not refuse those whom it need not.
+                await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+        return await self._number()
+
+    async def _number(self) -> int:
         found: dict[str, Any] | None = await self._documents.find_one({"_id": "access"})
         return int(found["n"]) if found else 0
 

@@ -2,7 +2,7 @@
 import { Client } from 'fhir-kit-client';
 
 const [, , baseUrl, service, patient, start, end] = process.argv;
-const fhir = new Client({ baseUrl });
+const fhir = new Client({ baseUrl, bearerToken: process.env.FHIR_TOKEN });
 
 async function main() {
   const seen = {};
