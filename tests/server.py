@@ -20,6 +20,7 @@ from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.conformance.recorder import recorder
+from tests.second_patient import SCOPE, SecondPatient
 from tests.tokens import Bearer, Issuer, issuer_for
 
 FHIR_JSON = "application/fhir+json"
@@ -49,15 +50,19 @@ def issuer(app: Server) -> Issuer:
 
 @pytest_asyncio.fixture(scope="session")
 async def client(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
-    """An HTTP client whose base is the FHIR base of the server in this process."""
+    """An HTTP client whose base is the FHIR base of the server in this process.
+
+    It sees everything but a second patient, of whom nothing may ever be sent.
+    """
     transport = httpx.ASGITransport(app=app)
-    heard = recorder()
+    heard, second = recorder(), SecondPatient()
+    assert app.door.world is not None
+    await second.settle(app.door.world)
     async with httpx.AsyncClient(
-        transport=transport, base_url="http://fhir.test/fhir/", timeout=30, auth=Bearer(issuer)
+        transport=transport, base_url="http://fhir.test/fhir/", timeout=30, auth=Bearer(issuer, SCOPE)
     ) as made:
         made.headers["Content-Type"] = FHIR_JSON
-        if heard:
-            made.event_hooks = {"response": [heard.hear]}
+        made.event_hooks = {"response": [second.hear, *([heard.hear] if heard else [])]}
         yield made
     if heard:
         heard.check()

@@ -46,7 +46,9 @@ class Issuer:
         return await self._token(f"{name} {scopes} {more}", lambda world: self._backend(world, name, scopes, more))
 
     async def _backend(self, world: World, name: str, scopes: str, more: dict[str, Any]) -> str:
-        client = await self._client(world, f"{name} {more}", EVERYTHING, frozenset({"client_credentials"}), **more)
+        client = await self._client(
+            world, f"{name} {more} {scopes}", f"{EVERYTHING} {scopes}", frozenset({"client_credentials"}), **more
+        )
         return (await tokens.issue(world, client=client, scopes=parse(scopes))).token
 
     async def person(self, account: Account, scopes: str, patient: str = "") -> str:
@@ -92,13 +94,14 @@ class Issuer:
 class Bearer(httpx.Auth):
     """Gives each request that has no Authorization the token of the backend that it names."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, scopes: str = EVERYTHING) -> None:
         self._issuer = issuer
+        self._scopes = scopes
 
     async def async_auth_flow(self, request: Any) -> AsyncIterator[Any]:
         named = request.headers.pop("X-Client-Id", "") or "test"
         if "Authorization" not in request.headers:
-            request.headers["Authorization"] = f"Bearer {await self._issuer.backend(named[:64])}"
+            request.headers["Authorization"] = f"Bearer {await self._issuer.backend(named[:64], self._scopes)}"
         yield request
 
     def sync_auth_flow(self, request: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from fhir_server.access.rules import PATIENT_DATA
 from fhir_server.search.query import Or, ReferenceIn
 from fhir_server.services import resources
 from fhir_server.services.access.about import PATIENTS
-from fhir_server.services.access.policy import READING, AccessPolicy, Judge
+from fhir_server.services.access.policy import READING, AccessPolicy, Judge, said
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
 from fhir_server.store.history import History, Place, Window
@@ -24,6 +24,9 @@ from fhir_server.store.search import to_filter
 
 BATCH = 200
 """Versions that are looked at together where not all may be seen."""
+
+MOST_JUDGED = 1_000
+"""Versions that are counted where not all may be seen; a longer history has no total then."""
 
 LATE_MS = 60_000
 """MongoDB ends a transaction after a minute."""
@@ -97,14 +100,16 @@ class _Seen:
             rows = await self.source.page(after, BATCH)
             for type_ in {one.type for one in rows} - judges.keys():
                 judges[type_] = await self.world.policy.judge(self.world, type_)
-            found += [one for one in rows if judges[one.type](one)]
+            found += [one for one in rows if judges[one.type](await said(self.world, one))]
             if len(rows) < BATCH:
                 break
             after = Place.of(rows[-1])
         return found[:limit]
 
     async def count(self, most: int) -> int:
-        return len(await self.page(None, most + 1))
+        """Counted only as far as it costs little: each version has to be looked at."""
+        found = await self.page(None, MOST_JUDGED)
+        return len(found) if len(found) < MOST_JUDGED else most + 1
 
 
 @dataclass(frozen=True, slots=True)
