@@ -60,11 +60,7 @@ async def person(world: World, role: Role = Role.PATIENT, fhir_user: str = "Pati
     id_ = secrets.token_hex(12)
     made = Account(id_, f"user-{id_}", "Somebody", role, fhir_user, (fhir_user,) if fhir_user else ())
     made = replace(made, **more)
-    await world.store.connection.collection("accounts").insert_one({
-        "_id": made.id, "username": made.username, "name": made.name, "role": made.role.value,
-        "fhir_user": made.fhir_user, "persons": list(made.persons), "clinics": sorted(made.clinics),
-        "second_factor": made.second_factor, "disabled": made.disabled,
-    })  # fmt: skip
+    await _insert(world, made)
     return made
 
 
@@ -178,6 +174,20 @@ async def disable(world: World, account: Account) -> None:
     """Close an account."""
     await world.store.connection.collection("accounts").update_one({"_id": account.id}, {"$set": {"disabled": True}})
     await world.store.access_epoch.moved()
+
+
+async def _insert(world: World, account: Account) -> None:
+    """Store an account that nobody logs in with."""
+    if hasattr(world.store, "accounts"):
+        from fhir_server.store.accounts import Record
+
+        assert await world.store.accounts.insert(Record(account, ""))
+        return
+    await world.store.connection.collection("accounts").insert_one({
+        "_id": account.id, "username": account.username, "name": account.name, "role": account.role.value,
+        "fhir_user": account.fhir_user, "persons": list(account.persons), "clinics": sorted(account.clinics),
+        "second_factor": account.second_factor, "disabled": account.disabled,
+    })  # fmt: skip
 
 
 async def login(world: World, account: Account) -> str:

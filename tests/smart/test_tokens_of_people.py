@@ -97,7 +97,8 @@ async def test_a_code_without_its_proof_gives_nothing_and_is_over(
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
     else:
-        answer = await flow.redeem(code, **change)
+        form = {"code": code, **change}
+        answer = await flow.redeem(**form)
     assert _refused(answer)
     assert _refused(await flow.redeem(code)) is ("code" not in change)
 
