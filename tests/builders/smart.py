@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from fhir_server.access.account import Account
-from fhir_server.access.caller import Role
+from fhir_server.access.caller import Caller, Role
 from fhir_server.access.client import Client, Kind
 from fhir_server.access.scopes import parse
-from fhir_server.services.authorization import clients
+from fhir_server.services.authorization import clients, launches, pending
+from fhir_server.services.authorization.authentication import BEARER_ASSERTION
+from fhir_server.services.authorization.pending import Pending
 from fhir_server.services.world import World
 
 REDIRECT = "https://app.example/callback"
@@ -56,11 +60,7 @@ async def person(world: World, role: Role = Role.PATIENT, fhir_user: str = "Pati
     id_ = secrets.token_hex(12)
     made = Account(id_, f"user-{id_}", "Somebody", role, fhir_user, (fhir_user,) if fhir_user else ())
     made = replace(made, **more)
-    await world.store.connection.collection("accounts").insert_one({
-        "_id": made.id, "username": made.username, "name": made.name, "role": made.role.value,
-        "fhir_user": made.fhir_user, "persons": list(made.persons), "clinics": sorted(made.clinics),
-        "second_factor": made.second_factor, "disabled": made.disabled,
-    })  # fmt: skip
+    await _insert(world, made)
     return made
 
 
@@ -75,3 +75,139 @@ def assertion(client: Client, audience: str, **claims: Any) -> str:
     }  # fmt: skip
     said = {name: value for name, value in said.items() if value is not None}
     return jwt.encode(header, said, key, algorithms=[header["alg"]])
+
+
+TOKEN_URL = "http://fhir.test/auth/token"
+
+
+async def ask(auth: Any, client: Client, *, scope: str | None = "system/*.rs", proof: str = "", **more: Any) -> Any:
+    """A backend's request for a token; a parameter of None is left out."""
+    form = {
+        "grant_type": "client_credentials", "scope": scope, "client_assertion_type": BEARER_ASSERTION,
+        "client_assertion": proof or assertion(client, TOKEN_URL), **more,
+    }  # fmt: skip
+    return await auth.post("/auth/token", data={name: value for name, value in form.items() if value is not None})
+
+
+@dataclass
+class Flow:
+    """A person's way from an app to its tokens; ``auth`` is an HTTP client of the server's root."""
+
+    world: World
+    auth: Any
+    client: Client
+    secret: str = ""
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+
+    def asked(self, scope: str, **more: Any) -> dict[str, str]:
+        """An authorize request; a parameter of None is left out."""
+        asked = {
+            "response_type": "code", "client_id": self.client.id, "redirect_uri": self.client.redirect_uris[0],
+            "scope": scope, "state": "s", "aud": "http://fhir.test/fhir", "code_challenge_method": "S256",
+            "code_challenge": create_s256_code_challenge(self.verifier), **more,
+        }  # fmt: skip
+        return {name: value for name, value in asked.items() if value is not None}
+
+    async def authorize(self, scope: str = "patient/*.rs", **more: Any) -> Any:
+        return await self.auth.get("/auth/authorize", params=self.asked(scope, **more))
+
+    async def refused(self, scope: str = "patient/*.rs", **more: Any) -> dict[str, str]:
+        """What the app hears of a request that is refused."""
+        answer = await self.authorize(scope, **more)
+        assert answer.status_code == 303, answer.text
+        assert answer.headers["location"].startswith(self.client.redirect_uris[0])
+        return said(answer.headers["location"])
+
+    async def waiting(self, scope: str = "patient/*.rs", **more: Any) -> Pending:
+        answer = await self.authorize(scope, **more)
+        assert answer.status_code == 303, answer.text
+        assert answer.headers["location"].startswith("/auth/login?request="), answer.headers["location"]
+        found = await pending.get(self.world, answer.headers["location"].partition("=")[2])
+        assert found is not None
+        return found
+
+    async def code(
+        self, account: Account, scope: str = "patient/*.rs", *, patient: str = "Patient/1", session: str = "",
+        **more: Any,
+    ) -> str:  # fmt: skip
+        """The code that an approved request gives."""
+        waiting = await self.waiting(scope, **more)
+        url = await pending.approve(
+            self.world, waiting, account, scopes=waiting.scopes, patient=patient, session=session, authenticated=1000
+        )
+        return said(url)["code"]
+
+    async def post(self, path: str = "/auth/token", **form: Any) -> Any:
+        """A request with the client's proof."""
+        form = {name: value for name, value in form.items() if value is not None}
+        if self.client.kind is Kind.SYMMETRIC:
+            return await self.auth.post(path, data=form, auth=(self.client.id, self.secret))
+        if self.client.kind is Kind.ASYMMETRIC:
+            proof = assertion(self.client, TOKEN_URL)
+            form = {"client_assertion_type": BEARER_ASSERTION, "client_assertion": proof, **form}
+        else:
+            form = {"client_id": self.client.id, **form}
+        return await self.auth.post(path, data=form)
+
+    async def redeem(self, code: str, **more: Any) -> Any:
+        form = {
+            "grant_type": "authorization_code", "code": code, "redirect_uri": self.client.redirect_uris[0],
+            "code_verifier": self.verifier, **more,
+        }  # fmt: skip
+        return await self.post(**form)
+
+    async def tokens(self, account: Account, scope: str = "patient/*.rs", **more: Any) -> dict[str, Any]:
+        answer = await self.redeem(await self.code(account, scope, **more))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def refresh(self, token: str, **more: Any) -> Any:
+        return await self.post(grant_type="refresh_token", refresh_token=token, **more)
+
+
+def said(url: str) -> dict[str, str]:
+    """The parameters of a URL."""
+    return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True, strict_parsing=True))
+
+
+async def disable(world: World, account: Account) -> None:
+    """Close an account."""
+    await world.store.connection.collection("accounts").update_one({"_id": account.id}, {"$set": {"disabled": True}})
+    await world.store.access_epoch.moved()
+
+
+async def _insert(world: World, account: Account) -> None:
+    """Store an account that nobody logs in with."""
+    if hasattr(world.store, "accounts"):
+        from fhir_server.store.accounts import Record
+
+        assert await world.store.accounts.insert(Record(account, ""))
+        return
+    await world.store.connection.collection("accounts").insert_one({
+        "_id": account.id, "username": account.username, "name": account.name, "role": account.role.value,
+        "fhir_user": account.fhir_user, "persons": list(account.persons), "clinics": sorted(account.clinics),
+        "second_factor": account.second_factor, "disabled": account.disabled,
+    })  # fmt: skip
+
+
+async def login(world: World, account: Account) -> str:
+    """A session of an account."""
+    id_ = secrets.token_hex(32)
+    now = int(time.time())
+    await world.store.connection.collection("sessions").insert_one({
+        "_id": id_, "account": account.id, "authenticated": now, "complete": True, "request": "", "used": now,
+        "idle": now + 900, "ends": now + 3600, "chosen": {},
+    })  # fmt: skip
+    return id_
+
+
+async def logout(world: World, session: str) -> None:
+    """End a session."""
+    await world.store.connection.collection("sessions").delete_one({"_id": session})
+    await world.store.access_epoch.moved()
+
+
+async def launched(world: World, client: Client, **context: Any) -> str:
+    """The ``launch`` text of a context that an EMR registered."""
+    emr = Caller("emr", role=Role.SYSTEM, scopes=parse("launch system/*.rs"))
+    return await launches.register(world, emr, {"client_id": client.id, **context})

@@ -18,7 +18,7 @@ from fhir_server.services.authorization import clients, keys, tokens
 from fhir_server.services.authorization.context import NoContextError
 from fhir_server.services.authorization.invalid_token import InvalidToken
 from fhir_server.services.world import World
-from tests.builders.smart import app, backend, person
+from tests.builders.smart import app, backend, disable, person
 
 
 def _b64(value: Any) -> str:
@@ -180,9 +180,7 @@ async def test_the_end_of_a_client_an_account_and_a_registered_scope_is_effectiv
     assert await _reason(world, issued.token) == "client"
     await clients.change(world, client)
     await tokens.caller_of(world, issued.token)
-    accounts = world.store.connection.collection("accounts")
-    await accounts.update_one({"_id": account.id}, {"$set": {"disabled": True}})
-    await world.store.access_epoch.moved()
+    await disable(world, account)
     assert await _reason(world, issued.token) == "account"
 
 

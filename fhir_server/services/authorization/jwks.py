@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,13 +42,17 @@ def read(found: Mapping[str, Any], algorithm: str) -> ECKey | RSAKey:
     try:
         if algorithm in CURVES and found.get("kty") == "EC" and found.get("crv") == CURVES[algorithm]:
             return ECKey.import_key(dict(found))
-        if algorithm in RSA_ALGORITHMS and found.get("kty") == "RSA":
-            key = RSAKey.import_key(dict(found))
-            if key.raw_value.key_size >= SMALLEST_RSA:
-                return key
+        if algorithm in RSA_ALGORITHMS and found.get("kty") == "RSA" and _bits(found["n"]) >= SMALLEST_RSA:
+            return RSAKey.import_key(dict(found))
     except (JoseError, ValueError, TypeError, KeyError):
         raise InvalidToken("key") from None
     raise InvalidToken("key")
+
+
+def _bits(modulus: str) -> int:
+    """The size of an RSA key."""
+    raw = base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4))
+    return int.from_bytes(raw, "big").bit_length()
 
 
 def fault_of(keys: Any) -> str:

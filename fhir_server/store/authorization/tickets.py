@@ -41,8 +41,12 @@ class Tickets:
 
     async def use(self, text: str, now: int) -> dict[str, Any] | None:
         """Use it; None when it is unknown, over, or used: of any number of callers one gets it."""
+        return await self.use_id(digest(text), now)
+
+    async def use_id(self, id_: str, now: int) -> dict[str, Any] | None:
+        """As :meth:`use`, by the digest."""
         found: dict[str, Any] | None = await self._collection.find_one_and_update(
-            {"_id": digest(text), "used": {"$exists": False}, "expires": {"$gt": now}}, {"$set": {"used": now}}
+            {"_id": id_, "used": {"$exists": False}, "expires": {"$gt": now}}, {"$set": {"used": now}}
         )
         return found
 
