@@ -15,7 +15,7 @@ from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
 from fhir_server.cli.serve import serve
 from fhir_server.embedded.refused import Refused
-from fhir_server.errors import NewerDataError
+from fhir_server.errors import KeysError, NewerDataError
 
 app = typer.Typer(
     name="fhir-server",
@@ -57,8 +57,8 @@ def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and status 2."""
     try:
         app()
-    except NewerDataError as newer:
-        print(newer, file=sys.stderr)
+    except (NewerDataError, KeysError) as refused:
+        print(refused, file=sys.stderr)
         sys.exit(2)
     except Refused as refused:
         print(refused.sentence, *(f"  {fix}" for fix in refused.fixes), sep="\n", file=sys.stderr)

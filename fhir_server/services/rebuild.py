@@ -137,7 +137,8 @@ async def rebuild_index(world: World, *, verify: bool, progress: Progress = _sil
                 world, parse(current.body), id_=current.id, version=current.version, at=current.at,
                 method=str(current.extra.get("method", "PUT")), extra=current.extra,
             )  # fmt: skip
-            if index == one.get("idx") and again.extra.get("key") == current.extra.get("key"):
+            same = world.store.resources.searched(type_, index) == one.get("idx")
+            if same and again.extra.get("key") == current.extra.get("key"):
                 continue
             report.differences.append(f"{current.reference}: search values differ")
             if not verify and await world.store.resources.reindex(current, index, again.extra.get("key")):
