@@ -193,8 +193,6 @@ def _date(definition: Definition, _: str, values: list[str], name: str, reading:
 
 def _day(definition: Definition, text: str, name: str, reading: Reading) -> Clause:
     prefix, rest = _prefixed(text)
-    if definition.sealed and (prefix != "eq" or _DAY.fullmatch(rest) is None):
-        raise sealed(name, "it is found by a year, a month or a day, without a prefix")
     try:
         # A form decodes the + of an offset to a space.
         low, high = date_range(_SPACED_OFFSET.sub(r"\1+\2", rest), reading.zone)
@@ -202,6 +200,8 @@ def _day(definition: Definition, text: str, name: str, reading: Reading) -> Clau
         raise invalid(
             name, "a date is needed: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with an offset"
         ) from None
+    if definition.sealed and (prefix != "eq" or _DAY.fullmatch(rest) is None):
+        raise sealed(name, "it is found by a year, a month or a day, without a prefix")
     if prefix == "ap":
         gap = abs(reading.now_ms - low) // 10
         low, high = low - gap, high + gap

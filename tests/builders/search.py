@@ -274,8 +274,13 @@ def _criterion(rng: Random, kind: str) -> tuple[str, str]:
 
 
 def order(rng: Random, kind: str) -> str:
-    """A ``_sort`` of one to three keys."""
-    codes = [code for code in _SEARCHED[kind] if DEFINITIONS.of(kind)[code].sortable]
+    """A ``_sort`` of one to three keys, none of whose values is hashed: hashes have an order of their own."""
+    known = DEFINITIONS.of(kind)
+    codes = [
+        code
+        for code in _SEARCHED[kind]
+        if known[code].sortable and not (known[code].personal and known[code].type == "reference")
+    ]
     return ",".join(rng.choice(("", "-")) + code for code in rng.sample(codes, min(len(codes), rng.randint(1, 3))))
 
 

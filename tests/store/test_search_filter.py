@@ -106,7 +106,7 @@ def test_random_orders_are_those_of_the_oracle(database, resources, documents, k
         ("Appointment", "-status,date,_lastUpdated"),
         ("Appointment", "service-type"),
         ("Appointment", "-actor,date"),
-        ("Appointment", "patient,-location,service-type,-identifier,date"),
+        ("Appointment", "patient,-location,service-type,-part-status,date"),
         ("Location", "name"),
         ("Patient", "-active,deceased"),
         ("Slot", "_profile,-_source,-specialty"),
