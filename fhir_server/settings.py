@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from typing import Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -108,7 +108,8 @@ class Settings(BaseSettings):
 
 
 def _with_query(url: str, more: dict[str, str]) -> str:
+    """The URL with these options, unless it has them."""
     base, _, query = url.partition("?")
-    if base.count("/") < 3:
-        base += "/"
-    return f"{base}?{'&'.join(filter(None, (query, urlencode(more))))}"
+    had = {name.lower() for name, _ in parse_qsl(query)}
+    added = urlencode({name: value for name, value in more.items() if name.lower() not in had})
+    return f"{base if base.count('/') > 2 else f'{base}/'}?{'&'.join(filter(None, (query, added)))}"

@@ -10,6 +10,7 @@ import typer
 
 from fhir_server.cli.dev import dev
 from fhir_server.cli.doctor import doctor
+from fhir_server.cli.keys import keys_app
 from fhir_server.cli.load import load
 from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
@@ -51,6 +52,7 @@ app.command()(doctor)
 app.command()(load)
 app.command()(seed)
 app.add_typer(rebuild_app, name="rebuild")
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:

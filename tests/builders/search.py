@@ -236,7 +236,9 @@ _SEARCHED = {
         "status", "part-status", "identifier", "service-type", "date", "requested-period", "-date-or-req-period",
         "actor", "patient", "location", "_lastUpdated", "_id",
     ),
-    "Patient": ("name", "family", "given", "birthdate", "active", "telecom", "phone", "identifier", "deceased", "death-date"),
+    "Patient": (
+        "name", "family", "given", "birthdate", "active", "telecom", "phone", "identifier", "deceased", "death-date",
+    ),
     "Encounter": ("status", "class", "date", "location-period", "length"),
     "Location": ("name", "near"),
     "Group": ("characteristic", "value", "exclude", "characteristic-value"),

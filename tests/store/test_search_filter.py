@@ -11,8 +11,8 @@ from fhir_server.search.match import matches
 from fhir_server.search.query import Chain, Has, IdIn, ReferenceIn
 from fhir_server.store.indexes import models
 from fhir_server.store.search import resolve, seek, sort_values, to_filter, to_sort
-from tests.builders.search import BUILDERS, NOW_MS, criteria, document, order, read
 from tests.builders.sealing import VAULT, stored
+from tests.builders.search import BUILDERS, NOW_MS, criteria, document, order, read
 from tests.unit.search.search_oracle import holds, place
 
 DOCUMENTS, SEARCHES = 250, 400

@@ -13,8 +13,8 @@ from fhir_server.search.query import Query, ReferenceIn, SortKey
 from fhir_server.store.indexes import create, models
 from fhir_server.store.search import seek, sort_values, to_filter, to_sort
 from fhir_server.store.search_indexes import indexes, wildcards
-from tests.builders.search import DEFINITIONS, NOW_MS, PREFIXES, TERMINOLOGY, read
 from tests.builders.sealing import VAULT, stored
+from tests.builders.search import DEFINITIONS, NOW_MS, PREFIXES, TERMINOLOGY, read
 
 KINDS = DEFINITIONS.types
 DEFAULT_SORT = {"Slot": "start", "Appointment": "date", "Encounter": "date"}

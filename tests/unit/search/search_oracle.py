@@ -46,7 +46,10 @@ ELEMENTS = {
     ("Slot", "status"): ["status"],
     ("Slot", "specialty"): ["specialty"],
 }
-STRINGS, DATES = {"name", "family", "given"}, {"date", "requested-period", "birthdate", "death-date", "location-period", "start"}
+STRINGS, DATES = (
+    {"name", "family", "given"},
+    {"date", "requested-period", "birthdate", "death-date", "location-period", "start"},
+)
 REFERENCES, URIS = {"actor", "patient", "location"}, {"_profile", "_source"}
 TREE = "abc"
 MEMBERS = {"http://v": [("http://x.example", "a"), ("http://y.example", "b")], "http://none": []}
