@@ -80,7 +80,7 @@ async def test_everything_is_sealed_under_the_new_key(servers: tuple[Store, Stor
 async def test_a_rotation_that_was_killed_goes_on(servers: tuple[Store, Store]) -> None:
     store, other = servers
 
-    class Killed(Exception):
+    class Killed(Exception):  # noqa: N818
         pass
 
     seen = 0
