@@ -148,7 +148,7 @@ def _folded(values: list[str], name: str, *, hashed: bool) -> tuple[str, ...]:
     if "" in folded:
         raise invalid(name, "a text with at least one letter or sign is needed")
     if hashed and max(map(len, folded)) > LONGEST:
-        raise sealed(name, f"a text is found by its first {LONGEST} characters at most")
+        raise sealed(name, f"a text is found by its first {LONGEST} characters at most, or whole by :exact")
     return folded
 
 

@@ -23,6 +23,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 VAULT_TOKEN, ACCESS_KEY, SECRET_KEY, SESSION = "vault-token", "AKIDEXAMPLE", "secret/example", "session-token"
 GCP_TOKEN = "gcp-token"
 
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/kms/aws4_request, "
+    r"SignedHeaders=([\w;-]+), Signature=(\w+)"
+)
+
 
 class KeyService:
     """One server that is all three; ``seen`` has path and headers of every request."""
@@ -65,7 +70,9 @@ class KeyService:
             return 200, {"data": {"ciphertext": f"vault:v1:{sealed}", "key_version": 1}}
         found = re.fullmatch(r"vault:v1:(.+)", body["ciphertext"])
         plain = self.unwrap(f"{mount}/{key}", base64.b64decode(found[1])) if found else None
-        return (400, {"errors": ["invalid ciphertext"]}) if plain is None else (200, {"data": {"plaintext": _text(plain)}})
+        return (
+            (400, {"errors": ["invalid ciphertext"]}) if plain is None else (200, {"data": {"plaintext": _text(plain)}})
+        )
 
     def _google(self, path: str, headers: dict[str, str], body: Any) -> tuple[int, Any]:
         key, _, act = path.rpartition(":")
@@ -149,10 +156,7 @@ def key_service() -> Iterator[KeyService]:
 
 def _signed(headers: dict[str, str], body: bytes) -> bool:
     """Whether the request carries the signature of ``SECRET_KEY``, computed anew from what arrived."""
-    found = re.fullmatch(
-        r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/kms/aws4_request, SignedHeaders=([\w;-]+), Signature=(\w+)",
-        headers.get("authorization", ""),
-    )
+    found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if not found or found[1] != ACCESS_KEY or not {"host", "x-amz-date"} <= set(found[4].split(";")):
         return False
     lines = "".join(f"{name}:{headers[name].strip()}\n" for name in found[4].split(";"))
