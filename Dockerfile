@@ -8,7 +8,8 @@ COPY terminology ./terminology
 RUN python -m venv /opt/fhir && /opt/fhir/bin/pip install --no-cache-dir .
 
 FROM python:3.12-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fhir
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fhir \
+  && install -d -o fhir -m 700 /keys
 COPY --from=build /opt/fhir /opt/fhir
 ENV PATH=/opt/fhir/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER fhir

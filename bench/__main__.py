@@ -53,12 +53,15 @@ def main() -> int:
         database = running.enter_context(mongo.start(folder, allow_docker=False))
         assert database.child is not None
         _say(database.notes[0])
-        settings = Settings(mongo_uri=database.url, mongo_database="bench", environment="development")
+        settings = Settings(
+            mongo_uri=database.url, mongo_database="bench", environment="development",
+            keys=f"file:{folder.path / 'key'}",
+        )  # fmt: skip
         clinic = Clinic.now()
         asyncio.run(seed(settings, clinic, _say))
         environment = {
             "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-            "FHIR_LOG_LEVEL": "error", "FHIR_ENVIRONMENT": settings.environment,
+            "FHIR_KEYS": settings.keys, "FHIR_LOG_LEVEL": "error", "FHIR_ENVIRONMENT": settings.environment,
         }  # fmt: skip
         server = running.enter_context(
             serving("fhir_server.app:from_environment", environment, factory=True, workers=asked.workers)

@@ -99,4 +99,4 @@ def _add(world: World, found: Documents, resource: dict[str, Any], extra: dict[s
     written, index = version_of(
         world, resource, id_=resource["id"], version=1, at=world.clock(), method="PUT", extra=extra
     )
-    found[resource["resourceType"]].append(document(written, index))
+    found[written.type].append(world.store.vault.current(written.type, document(written, index)))

@@ -15,6 +15,7 @@ from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
+from fhir_server.remote import kms
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
@@ -35,6 +36,7 @@ def build(settings: Settings) -> World:
     """A world whose database is not asked yet.
 
     :raises ValueError: the settings name an unknown time zone, or trusted issuers that cannot be read.
+    :raises KeysError: the settings do not name what wraps the keys.
     """
     try:
         zone = ZoneInfo(settings.timezone)
@@ -44,14 +46,15 @@ def build(settings: Settings) -> World:
     artifacts = Artifacts.load()
     terminology = Terminology(artifacts)
     aliases = alias_check(settings.bases)
-    store = open_store(settings)
+    known = definitions.load(artifacts.search_parameters)
+    store = open_store(settings, kms.of(settings.keys), known)
     return World(
         settings=settings,
         store=store,
         artifacts=artifacts,
         terminology=terminology,
         shelf=Shelf(artifacts, zone),
-        definitions=definitions.load(artifacts.search_parameters),
+        definitions=known,
         validator=Validator(
             dict.fromkeys(RESOURCE_TYPES, lambda resource: terms.problems(resource) + aliases(resource)),
             Profiles(artifacts.structure_definitions, terminology.members),
@@ -87,9 +90,10 @@ class Opened:
 
 
 async def prepare(world: World) -> None:
-    """Collections, indexes and the layout of the data; search values of an older layout are made anew.
+    """Keys, collections, indexes and the layout of the data; search values of an older layout are made anew.
 
     :raises NewerDataError: the data was written by a newer server.
+    :raises KeysError: the keys of the data do not open with the present settings.
     """
     if await world.store.prepare():
         log.info("search values of an older layout are made anew")

@@ -103,3 +103,7 @@ def problem(category: Category, text: str, expression: str = "", code: str = "",
 
 class NewerDataError(Exception):
     """The database was written by a newer server; one sentence for the operator."""
+
+
+class KeysError(Exception):
+    """Data cannot be sealed or opened with the keys at hand; one sentence for the operator, without secrets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,7 +21,10 @@ class Settings(BaseSettings):
     mongo_uri: str = Field("mongodb://127.0.0.1:27017/?replicaSet=rs0", description="MongoDB connection string")
     mongo_database: str = Field("fhir", description="database that holds the resources")
     mongo_driver: Literal["pymongo", "motor"] = Field("pymongo", description="driver behind the store's seam")
+    mongo_tls_ca: str = Field("", description="file of the CA that signed MongoDB's certificate; turns TLS on")
+    mongo_tls_certificate: str = Field("", description="file of our certificate and key for MongoDB; turns TLS on")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey for the workers")
+    redis_tls_ca: str = Field("", description="file of the CA that signed Redis' certificate, for a rediss:// URL")
     base_url: str = Field("", description="public FHIR base, e.g. https://ehr.example/fhir; empty = from the request")
     host: str = Field("127.0.0.1", description="address to listen on; loopback only until authorisation exists")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
@@ -68,6 +71,21 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def mongo_address(self) -> str:
+        """The connection string with TLS as the other settings say.
+
+        https://www.mongodb.com/docs/manual/reference/connection-string-options/
+        """
+        files = {"tlsCAFile": self.mongo_tls_ca, "tlsCertificateKeyFile": self.mongo_tls_certificate}
+        stated = {name: value for name, value in files.items() if value}
+        return _with_query(self.mongo_uri, {"tls": "true", **stated}) if stated else self.mongo_uri
+
+    @property
+    def redis_address(self) -> str:
+        """The Redis URL with the CA as the other setting says."""
+        return _with_query(self.redis_url, {"ssl_ca_certs": self.redis_tls_ca}) if self.redis_tls_ca else self.redis_url
+
+    @property
     def hosts(self) -> frozenset[str]:
         """Names under which this server may be asked, in lower case without port."""
         own = urlsplit(self.base_url).hostname
@@ -88,3 +106,11 @@ class Settings(BaseSettings):
         if own:
             return (f"{own}/",)
         return tuple(f"http://{name}:{self.port}/fhir/" for name in ("127.0.0.1", "localhost", "[::1]"))
+
+
+def _with_query(url: str, more: dict[str, str]) -> str:
+    """The URL with these options, unless it has them."""
+    base, _, query = url.partition("?")
+    had = {name.lower() for name, _ in parse_qsl(query)}
+    added = urlencode({name: value for name, value in more.items() if name.lower() not in had})
+    return f"{base if base.count('/') > 2 else f'{base}/'}?{'&'.join(filter(None, (query, added)))}"

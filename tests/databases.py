@@ -38,6 +38,12 @@ def redis_url(database_folder: Folder) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What wraps the keys of this test process: a file."""
+    return f"file:{tmp_path_factory.mktemp('keys') / 'key'}"
+
+
+@pytest.fixture(scope="session")
 def mongo_database() -> str:
     """A database name of this test process alone."""
     return f"fhir_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{uuid.uuid4().hex[:8]}"

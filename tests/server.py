@@ -27,8 +27,9 @@ FHIR_JSON = "application/fhir+json"
 
 
 @pytest.fixture(scope="session")
-def settings(mongo_uri: str, redis_url: str, mongo_database: str) -> Settings:
+def settings(mongo_uri: str, redis_url: str, mongo_database: str, keys: str) -> Settings:
     return Settings(
+        keys=keys,
         mongo_uri=mongo_uri, redis_url=redis_url, mongo_database=mongo_database, environment="development",
         log_level="error", base_url="http://fhir.test/fhir",
     )  # fmt: skip
@@ -87,7 +88,8 @@ def serving(settings: Settings, **environment: str) -> Iterator[str]:
         ],
         env={
             **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-            "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error", "FHIR_PORT": str(port), **environment,
+            "FHIR_REDIS_URL": settings.redis_url, "FHIR_KEYS": settings.keys,
+            "FHIR_LOG_LEVEL": "error", "FHIR_PORT": str(port), **environment,
         },
     )  # fmt: skip
     try:

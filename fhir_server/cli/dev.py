@@ -56,12 +56,12 @@ def dev(
     if sys.platform == "win32":
         raise Refused("fhir-server dev needs Linux or macOS; on Windows it runs in WSL.")
     require_loopback(host)
-    read_settings()
+    stated = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
     end_on_sigterm()
     folder = data or data_folder()
     with bind(host, port) as listener:
         with _status("Starting MongoDB and Redis …"):
-            running = databases.start(folder, mongo_uri, redis_url, reset=reset)
+            running = databases.start(folder, mongo_uri and stated.mongo_address, redis_url, reset=reset)
         with running:
             settings = read_settings(
                 mongo_uri=running.mongo_uri,
@@ -71,6 +71,7 @@ def dev(
                 environment="development",
                 workers=1,
                 require_second_factor=False,
+                keys=stated.keys or f"file:{folder / 'key'}",
             )
             log.configure(settings.log_level, human=True)
             server = _server(settings)

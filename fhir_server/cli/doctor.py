@@ -64,6 +64,9 @@ def examine(mongo_uri: str | None = None, redis_url: str | None = None) -> Itera
     yield Check("Python", "ok", platform.python_version())
     yield from _mongo(settings)
     yield _redis(settings)
+    yield _encryption("MongoDB encryption", settings.mongo_address, "FHIR_MONGO_TLS_CA")
+    yield _encryption("Redis encryption", settings.redis_address, "a rediss:// URL and FHIR_REDIS_TLS_CA")
+    yield _keys(settings)
     yield _time_zones(settings)
     yield _disk()
 
@@ -73,7 +76,7 @@ def _mongo(settings: Settings) -> Iterator[Check]:
     from fhir_server.embedded.mongo import STANDALONE_FIX
     from fhir_server.store import admin
 
-    uri = settings.mongo_uri
+    uri = settings.mongo_address
     try:
         answer = admin.hello(uri)
         version = admin.server_version(uri)
@@ -101,12 +104,41 @@ def _redis(settings: Settings) -> Check:
     from fhir_server.embedded.redis import info
 
     try:
-        answer = info(settings.redis_url)
+        answer = info(settings.redis_address)
     except Refused as refused:
         return Check("Redis", "fail", refused.sentence)
     version = answer.get("valkey_version") or answer.get("redis_version", "unknown")
     policy = answer.get("maxmemory_policy", "unknown")
     return Check("Redis", "ok" if policy == "noeviction" else "warn", f"{version}, maxmemory-policy {policy}")
+
+
+def _encryption(name: str, address: str, setting: str) -> Check:
+    """Whether a connection is encrypted; on loopback it need not be."""
+    from urllib.parse import parse_qs, urlsplit
+
+    parts = urlsplit(address)
+    options = {name.lower(): values[-1].lower() for name, values in parse_qs(parts.query).items()}
+    stated = options.get("tls", options.get("ssl", "true" if parts.scheme in {"mongodb+srv", "rediss"} else "false"))
+    if stated == "true":
+        careless = any(options.get(one) == "true" for one in ("tlsinsecure", "tlsallowinvalidcertificates"))
+        careless = careless or options.get("ssl_cert_reqs") == "none"
+        return Check(name, "warn" if careless else "ok", f"TLS{', certificates are not checked' if careless else ''}")
+    hosts = {host.rpartition(":")[0] or host for host in parts.netloc.rpartition("@")[2].split(",")}
+    if hosts <= {"127.0.0.1", "localhost", "[::1]"}:
+        return Check(name, "ok", "none, on loopback")
+    return Check(name, "warn", f"none: what is not sealed and who asks can be read on the way; set {setting}")
+
+
+def _keys(settings: Settings) -> Check:
+    from fhir_server.errors import KeysError
+    from fhir_server.remote import kms
+
+    try:
+        made = kms.of(settings.keys)
+    except KeysError as failed:
+        return Check("keys", "fail", str(failed))
+    weak = made.name == "file" and settings.environment == "production"
+    return Check("keys", "warn" if weak else "ok", f"wrapped by {made.name}{': for development' if weak else ''}")
 
 
 def _time_zones(settings: Settings) -> Check:

@@ -11,13 +11,14 @@ import typer
 from fhir_server.cli.clients import clients_app
 from fhir_server.cli.dev import dev
 from fhir_server.cli.doctor import doctor
+from fhir_server.cli.keys import keys_app
 from fhir_server.cli.load import load
 from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
 from fhir_server.cli.serve import serve
 from fhir_server.cli.users import user_app
 from fhir_server.embedded.refused import Refused
-from fhir_server.errors import NewerDataError
+from fhir_server.errors import KeysError, NewerDataError
 
 app = typer.Typer(
     name="fhir-server",
@@ -55,14 +56,15 @@ app.command()(seed)
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(clients_app, name="client")
 app.add_typer(user_app, name="user")
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and status 2."""
     try:
         app()
-    except NewerDataError as newer:
-        print(newer, file=sys.stderr)
+    except (NewerDataError, KeysError) as refused:
+        print(refused, file=sys.stderr)
         sys.exit(2)
     except Refused as refused:
         print(refused.sentence, *(f"  {fix}" for fix in refused.fixes), sep="\n", file=sys.stderr)

@@ -59,7 +59,7 @@ def serve() -> None:
 
 
 async def _prepare(settings: Settings) -> None:
-    """Create collections and indexes once, before the workers start; refuse data of a newer server."""
+    """Keys, collections and indexes, once before the workers start; refuse data of a newer server or other keys."""
     from fhir_server.bootstrap import open_world
 
     async with open_world(settings):
@@ -82,8 +82,8 @@ def require_database(settings: Settings) -> None:
     from fhir_server.embedded import mongo
     from fhir_server.store import admin
 
-    mongo.given(settings.mongo_uri)
-    version = admin.server_version(settings.mongo_uri)
+    mongo.given(settings.mongo_address)
+    version = admin.server_version(settings.mongo_address)
     if settings.environment == "production" and version[:2] < OLDEST_PRODUCTION_MONGODB:
         shown = ".".join(str(part) for part in version)
         raise Refused(

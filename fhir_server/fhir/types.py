@@ -37,6 +37,24 @@ CONFORMANCE_TYPES: tuple[str, ...] = (
 )
 """Types whose resources are part of the server: read and searched, never written."""
 
+SEALED_TYPES = frozenset(
+    {
+        "Appointment",
+        "AppointmentResponse",
+        "Consent",
+        "Coverage",
+        "Encounter",
+        "Flag",
+        "Group",
+        "Patient",
+        "RelatedPerson",
+        "Schedule",
+        "ServiceRequest",
+        "Slot",
+    }
+)
+"""Types whose content may speak of a patient: it is stored sealed. The others are a directory that stays readable."""
+
 HELD = frozenset(RESOURCE_TYPES)
 """``RESOURCE_TYPES`` for membership tests."""
 

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, cast, get_args
 
 from fhir_server.search.query import Include, SortKey, Summary, Total
-from fhir_server.search.syntax import invalid, unsupported
+from fhir_server.search.syntax import invalid, sealed, unsupported
 
 if TYPE_CHECKING:
     from fhir_server.search.definitions import Definition, Definitions
@@ -60,6 +60,8 @@ def sort(text: str, kind: str, definitions: Definitions) -> tuple[SortKey, ...]:
         definition = definitions.of(kind).get(part) or definitions.of(kind).get(part.removeprefix("-"))
         if definition is None:
             raise UnknownError
+        if definition.sealed:
+            raise sealed("_sort", f"{definition.code} gives no order")
         if not definition.sortable:
             raise unsupported("_sort", "sorting by a distance or by a composite parameter is not supported")
         keys.append(SortKey(definition, part != definition.code))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fhir_server.fhir.types import HELD
 from fhir_server.search.elements import CODED, DATES, IDENTIFIERS, INSTANTS, PARTED, PLAIN, REPEATING
 from fhir_server.search.path import Path, Select, compile_path
+from fhir_server.search.sealed import PERSONAL, SEALED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,7 +33,7 @@ class Definition:
     same). ``coded``: the element is a code, boolean or id. ``longest``: how long a date lasts at most in milliseconds,
     0 for any time. ``modifiers``: those that apply, besides the target types of a reference. ``cover``: the field of a
     parameter that has all values of this one. ``field`` is the path in a stored document, of a component the path in
-    an element. ``select`` gives the elements of a resource.
+    an element. ``select`` gives the elements of a resource. ``sealed``: its stored values are keyed hashes.
     """
 
     base: str
@@ -50,6 +51,17 @@ class Definition:
     select: Select = dataclasses.field(compare=False, repr=False)
     cover: str = ""
     components: tuple[Definition, ...] = ()
+    sealed: bool = False
+
+    @property
+    def personal(self) -> bool:
+        """Whether texts beside its codes, and identifiers in its references, are stored as keyed hashes."""
+        return self.base in PERSONAL
+
+    @property
+    def domain(self) -> str:
+        """The parameter within which hashes of equal values are equal: its own, or the one that covers it."""
+        return self.cover.removeprefix("idx.") or self.code
 
     @property
     def indexed(self) -> bool:
@@ -63,7 +75,7 @@ class Definition:
 
     @property
     def sortable(self) -> bool:
-        return self.type not in {"special", "composite"}
+        return self.type not in {"special", "composite"} and not self.sealed
 
 
 class Definitions:
@@ -101,6 +113,8 @@ def _codes(kind: str, bundles: tuple[dict[str, Any], ...]) -> dict[str, Definiti
 
 def _cover(definition: Definition, known: Mapping[str, Definition]) -> str:
     """``Appointment.participant.actor`` covers that ``.where(resolve() is Patient)``; of equals the first the rest."""
+    if wider := SEALED.get(definition.base, {}).get(definition.code):
+        return known[wider].field
     if definition.type != "reference":
         return ""
     whole = definition.expression.partition(".where(resolve()")[0]
@@ -116,6 +130,7 @@ def _definition(kind: str, parameter: dict[str, Any], types: Mapping[str, str]) 
         raise ValueError(msg)
     path = compile_path(parameter["expression"], base)
     coded = _coded(style, path)
+    sealed = code in SEALED.get(kind, {})
     return Definition(
         base=kind,
         code=code,
@@ -127,12 +142,13 @@ def _definition(kind: str, parameter: dict[str, Any], types: Mapping[str, str]) 
         single=_single(path) and (coded or style not in {"token", "composite"}),
         coded=coded,
         longest=_longest(path),
-        modifiers=_modifiers(style, path),
+        modifiers=_modifiers(style, path) - ({"contains"} if sealed else set()),
         field=_FIELDS.get(code, f"idx.{code}"),
         select=path.select,
         components=tuple(
             _component(kind, number, component, path.elements[0], types) for number, component in enumerate(parts, 1)
         ),
+        sealed=sealed,
     )
 
 

@@ -18,7 +18,7 @@ from fhir_server.search import controls
 from fhir_server.search.controls import UnknownError
 from fhir_server.search.query import Chain, Clause, Has, Or, Query
 from fhir_server.search.references import base_forms
-from fhir_server.search.syntax import invalid, unsupported
+from fhir_server.search.syntax import SealedError, invalid, unsupported
 from fhir_server.search.values import Reading, clause
 
 if TYPE_CHECKING:
@@ -225,7 +225,8 @@ class _Reader:
                 inner = self.further(target, rest, text, sent, level)
             except Problem as wrong:
                 # A type that does not know the parameter cannot match; the value may still be malformed for all.
-                if wrong.category is not Category.NOT_SUPPORTED:
+                # One whose values are sealed could match, if it could be asked.
+                if wrong.category is not Category.NOT_SUPPORTED or isinstance(wrong, SealedError):
                     raise
                 refused = wrong
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from fhir_server.errors import Category, Problem, problem
+from fhir_server.errors import Category, Issue, Problem, problem
 
 _ESCAPED = re.compile(r"\\([\\,|$])")
 _SEPARATORS = {mark: re.compile(rf"((?:[^\\{mark}]|\\.|\\$)*)(?:{re.escape(mark)}|\Z)", re.DOTALL) for mark in ",|$"}
@@ -49,6 +49,17 @@ def invalid(name: str, text: str) -> Problem:
 def unsupported(name: str, text: str) -> Problem:
     """A parameter, modifier or chain that this server does not have."""
     return problem(Category.NOT_SUPPORTED, text, _place(name), "param-invalid")
+
+
+class SealedError(Problem):
+    """A search by what a keyed hash cannot answer."""
+
+
+def sealed(name: str, text: str) -> SealedError:
+    """A search that a sealed parameter has no answer for; ``text`` says what it does have."""
+    return SealedError(
+        Category.NOT_SUPPORTED, (Issue(f"this parameter is sealed: {text}", _place(name), "param-invalid"),)
+    )
 
 
 def _place(name: str) -> str:

@@ -12,6 +12,8 @@ quantity   :missing                                                     eq ne gt
 uri        :above :below :missing
 composite  :missing                                                     those of its components
 special    :missing (near)
+
+What a sealed parameter can be asked is in ``sealed.py``.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ from fhir_server.search.query import (
     UriIn,
 )
 from fhir_server.search.references import comparable
-from fhir_server.search.syntax import invalid, plain, split, token, unsupported
+from fhir_server.search.sealed import LONGEST
+from fhir_server.search.syntax import invalid, plain, sealed, split, token, unsupported
 from fhir_server.search.terminology import member_of, related
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from fhir_server.search.terminology import Terminology
 
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
+_DAY = re.compile(r"\d{4}(-\d\d){0,2}", re.ASCII)
 _SPACED_OFFSET = re.compile(r"(T[0-9:.]+) (\d\d:\d\d)")
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _METRES = {"": 1000.0, "km": 1000.0, "m": 1.0, "[mi_i]": 1609.344, "[mi_us]": 1609.347219, "mi": 1609.344}
@@ -83,6 +87,8 @@ def clause(definition: Definition, modifier: str, text: str, name: str, reading:
     values = [value for value in split(text, ",") if value]
     if not values:
         return None
+    if definition.sealed and modifier == "contains":
+        raise sealed(name, "it is found by the beginning of a text, and by :exact")
     if modifier and modifier not in definition.modifiers and modifier not in definition.targets:
         raise unsupported(name, "this modifier is not supported for this parameter")
     if modifier == "missing":
@@ -101,7 +107,7 @@ def _missing(definition: Definition, text: str, name: str) -> Clause:
 
 def _token(definition: Definition, modifier: str, values: list[str], name: str, reading: Reading) -> Clause:
     if modifier == "text":
-        return TokenText(definition, _folded(values, name))
+        return TokenText(definition, _folded(values, name, hashed=definition.personal))
     if modifier == "of-type":
         return OfType(definition, tuple(_of_type(value, name) for value in values))
     if modifier in ("in", "not-in"):
@@ -133,14 +139,16 @@ def _token_value(text: str, name: str, *, coded: bool) -> str:
 def _string(definition: Definition, modifier: str, values: list[str], name: str, _: Reading) -> Clause:
     if modifier == "exact":
         return StringExact(definition, tuple(unicodedata.normalize("NFC", plain(value)) for value in values))
-    folded = _folded(values, name)
+    folded = _folded(values, name, hashed=definition.sealed)
     return StringContains(definition, folded) if modifier else StringStarts(definition, folded)
 
 
-def _folded(values: list[str], name: str) -> tuple[str, ...]:
+def _folded(values: list[str], name: str, *, hashed: bool) -> tuple[str, ...]:
     folded = tuple(normalised(plain(value)) for value in values)
     if "" in folded:
         raise invalid(name, "a text with at least one letter or sign is needed")
+    if hashed and max(map(len, folded)) > LONGEST:
+        raise sealed(name, f"a text is found by its first {LONGEST} characters at most, or whole by :exact")
     return folded
 
 
@@ -192,6 +200,8 @@ def _day(definition: Definition, text: str, name: str, reading: Reading) -> Clau
         raise invalid(
             name, "a date is needed: YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with an offset"
         ) from None
+    if definition.sealed and (prefix != "eq" or _DAY.fullmatch(rest) is None):
+        raise sealed(name, "it is found by a year, a month or a day, without a prefix")
     if prefix == "ap":
         gap = abs(reading.now_ms - low) // 10
         low, high = low - gap, high + gap

@@ -11,6 +11,7 @@ from fhir_server.scheduling import ranking
 from fhir_server.scheduling.civil import day_interval, local_day
 from fhir_server.services.candidates import Criteria
 from fhir_server.services.free_time import Free, calendars
+from fhir_server.services.wishes import seen_by
 from fhir_server.services.world import World
 
 ASKED_MOST = 50
@@ -48,7 +49,7 @@ async def _last(world: World, times: Sequence[Free], status: str, patients: Sequ
 
     async def one(time: Free) -> tuple[str, int | None]:
         facts = time.candidate.schedules[0]
-        where: dict[str, object] = {"idx.actor": {"$in": list(facts.keys)}}
+        where: dict[str, object] = seen_by(world, facts.keys)
         if status:
             where |= {"idx.status": f"={status}", "idx.patient": {"$in": list(patients)}}
             found = await world.store.resources.find(

@@ -22,6 +22,7 @@ from fhir_server.services.versions import instant, new_id, version_of
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, patient_required, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.settings import CANONICAL
+from fhir_server.store import vault
 from fhir_server.store.resources import Resources, Stored, stored
 from fhir_server.store.unit import Unit
 
@@ -81,8 +82,9 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     wish = await settled(world, wish)
     if not wish.patients and not booking.as_sent:
         raise patient_required()
-    placer = placer_of(booking.sent, caller)
-    print_ = fingerprint(booking.sent) if placer else ""
+    sealer, said = world.store.sealer, placer_of(booking.sent, caller)
+    placer = sealer.hashed(vault.PLACER, said) if said else None
+    print_ = sealer.hashed(vault.PLACED, fingerprint(booking.sent)) if said else None
     id_ = booking.hold.id if booking.hold else (booking.id or new_id())
     manual = bool(wish.service and wish.service.terms.confirmation == "manual") and booking.status == "booked"
     status = "pending" if manual else booking.status
@@ -126,7 +128,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
             method="PUT" if before else booking.method, clinics=wish.clinics,
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None,
-                "placer": placer or None, "placed": print_ or None,
+                "placer": placer, "placed": print_,
             },
         )  # fmt: skip
         old_slots = [*slots_of(before)] if before else []
@@ -297,7 +299,7 @@ def fingerprint(sent: Mapping[str, Any]) -> str:
     return hashlib.sha256(dump(dict(sent))).hexdigest()
 
 
-async def _by_placer(resources: Resources, placer: str, print_: str) -> Stored | None:
+async def _by_placer(resources: Resources, placer: bytes, print_: bytes | None) -> Stored | None:
     found = await resources.find("Appointment", {"placer": placer}, limit=1, fields={"idx": 0})
     if not found:
         return None

@@ -142,7 +142,8 @@ async def rebuild_index(world: World, *, verify: bool, progress: Progress = _sil
                 patients=current.extra.get("patients") or () if type_ == "Slot" else (),
             )  # fmt: skip
             beside = {name: again.extra.get(name) for name in ("key", "patients", "clinics")}
-            if index == one.get("idx") and all(current.extra.get(name) == value for name, value in beside.items()):
+            same = world.store.resources.searched(type_, index) == one.get("idx")
+            if same and all(current.extra.get(name) == value for name, value in beside.items()):
                 continue
             report.differences.append(f"{current.reference}: search values differ")
             if not verify and await world.store.resources.reindex(current, index, beside):

@@ -13,6 +13,7 @@ from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.civil import local_day
 from fhir_server.scheduling.proposal import ProposalKey, decode
 from fhir_server.scheduling.starts import on_grid
+from fhir_server.search.query import ReferenceIn, TokenIn
 from fhir_server.services.actors import actor_key, reference_of, tokens_of, with_own_references
 from fhir_server.services.booking import ONE_DAY, Wish, check_years
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
@@ -20,6 +21,7 @@ from fhir_server.services.proposals import MODALITY_URL
 from fhir_server.services.published import Published, has_published, published, published_between
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL
+from fhir_server.store.search import to_filter
 
 CHANNEL_URL = f"{CANONICAL}StructureDefinition/booking-channel"
 OVERRIDE_URL = f"{CANONICAL}StructureDefinition/override-reason"
@@ -181,10 +183,30 @@ async def resolve_logical(world: World, actor: Mapping[str, Any]) -> str:
     stated = actor.get("type")
     types = [stated] if stated else ["Patient", "Practitioner", "Location", "PractitionerRole", "Device"]
     for type_ in types:
-        documents = await world.store.resources.find(type_, {"idx.identifier": name[1:]}, limit=2, fields={"_id": 1})
+        if type_ not in world.definitions.types:
+            continue
+        documents = await _identified(world, type_, name[1:])
         if len(documents) == 1:
             return f"{type_}/{documents[0]['_id']}"
     return name
+
+
+def identified(world: World, type_: str, tokens: Sequence[str]) -> dict[str, Any]:
+    """The filter for resources with one of these identifiers, each an index string (``system|value``)."""
+    return to_filter((TokenIn(world.definitions.of(type_)["identifier"], tuple(tokens)),))
+
+
+async def _identified(world: World, type_: str, token: str) -> list[dict[str, Any]]:
+    """At most two resources with an identifier; of patients those whom the caller sees."""
+    asked = (TokenIn(world.definitions.of(type_)["identifier"], (token,)),)
+    if type_ == "Patient":
+        return await world.view.find(type_, asked, permissions="cruds", limit=2, fields={"_id": 1})
+    return await world.store.resources.find(type_, to_filter(asked), limit=2, fields={"_id": 1})
+
+
+def seen_by(world: World, keys: Sequence[str]) -> dict[str, Any]:
+    """The filter for Appointments in which one of these takes part, logical references included."""
+    return to_filter((ReferenceIn(world.definitions.of("Appointment")["actor"], tuple(keys)),))
 
 
 async def resolve(world: World, reference: references.Reference, *types: str) -> str | None:
@@ -195,9 +217,7 @@ async def resolve(world: World, reference: references.Reference, *types: str) ->
     if reference.kind != "logical":
         return reference.local(world.bases) or None
     for type_ in [reference.type] if reference.type else types:
-        documents = await world.store.resources.find(
-            type_, {"idx.identifier": f"{reference.system}|{reference.value}"}, limit=2, fields={"_id": 1}
-        )
+        documents = await _identified(world, type_, f"{reference.system}|{reference.value}")
         if len(documents) > 1:
             raise problem(Category.PRECONDITION, "the identifier matches several resources", type_)
         if documents:
@@ -317,7 +337,7 @@ async def established(world: World, patients: Sequence[str], keys: Sequence[str]
             "idx.patient": {"$in": list(patients)},
             "idx.status": "=fulfilled",
             "idx.date.l": {"$gte": since},
-            "idx.actor": {"$in": list(keys)},
+            **seen_by(world, keys),
         },
         limit=1,
         fields={"_id": 1},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo
 
 from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.search.definitions import Definitions
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
 from fhir_server.store.accounts import ACCOUNTS, Accounts
@@ -16,10 +18,13 @@ from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.emergencies import EMERGENCIES, Emergencies
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
+from fhir_server.store.keys import Keys, Kms
 from fhir_server.store.resources import HISTORY, Resources
+from fhir_server.store.sealing import Sealer
 from fhir_server.store.secrets import Secrets
 from fhir_server.store.sessions import SESSIONS, Sessions
 from fhir_server.store.unit import GUARDS, Unit, Units
+from fhir_server.store.vault import Vault
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
 
 
@@ -37,12 +42,19 @@ class Store:
     idempotency: Idempotency
     epoch: Epoch
     secrets: Secrets
+    keys: Keys
+    vault: Vault
     emergencies: Emergencies
     authorization: Authorization
     accounts: Accounts
     sessions: Sessions
     access_epoch: AccessEpoch
     swept: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sealer(self) -> Sealer:
+        """Seals what others keep: ``seal_bytes``, ``open_bytes``, ``hashed``."""
+        return self.keys.sealer
 
     def within(self, unit: Unit) -> Store:
         """The same store inside an open unit of work."""
@@ -51,18 +63,20 @@ class Store:
             self,
             resources=unit.resources,
             calendar=CalendarWithin(connection, unit),
-            units=UnitsWithin(connection, unit),
+            units=UnitsWithin(connection, self.vault, unit),
             epoch=EpochWithin(connection),
             swept={},
         )
 
     async def prepare(self) -> bool:
-        """Create collections and indexes where they are missing.
+        """Load the keys; create collections and indexes where they are missing.
 
         :returns: whether search values are still those of an older layout.
         :raises NewerDataError: the data was written by a newer server.
+        :raises KeysError: the keys do not open with the present settings.
         """
-        outdated = await layout.settle(self.connection)
+        await self.keys.open(sealed=await layout.is_sealed(self.connection))
+        outdated = await layout.settle(self.connection, self.vault)
         existing = set(await self.connection.database.list_collection_names())
         own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS)
         for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
@@ -96,17 +110,21 @@ async def _create_collection(connection: Connection, name: str) -> None:
             raise
 
 
-def open_store(settings: Settings) -> Store:
-    """The store that the settings name; nothing is sent yet."""
-    connection = connect(settings.mongo_uri, settings.mongo_database, settings.mongo_driver)
+def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
+    """The store that the settings name, its keys wrapped by ``kms``; nothing is sent yet."""
+    connection = connect(settings.mongo_address, settings.mongo_database, settings.mongo_driver)
+    keys = Keys(connection, kms)
+    vault = Vault(keys, definitions, ZoneInfo(settings.timezone))
     return Store(
         connection,
-        Resources(connection),
+        Resources(connection, vault),
         CalendarDays(connection),
-        Units(connection),
-        Idempotency(connection, settings.idempotency_hours),
+        Units(connection, vault),
+        Idempotency(connection, keys.sealer, settings.idempotency_hours),
         Epoch(connection),
-        Secrets(connection),
+        Secrets(connection, keys.sealer),
+        keys,
+        vault,
         Emergencies(connection),
         Authorization.over(connection),
         Accounts(connection),

@@ -1,8 +1,9 @@
 """Stored resources: one collection a type, the served bytes beside their search values, old versions in ``history``.
 
 A document is ``{_id, v, at, deleted, body, idx, …}``: ``body`` is the JSON text that is served, ``at`` is
-``meta.lastUpdated`` in milliseconds since the epoch, ``idx`` holds the search values. ``claim`` (what the resource
-keeps busy), ``expires`` (end of a hold), ``wall`` and ``placer`` (unique keys) stand beside them where a type has them.
+``meta.lastUpdated`` in milliseconds since the epoch, ``idx`` holds the search values. In MongoDB most bodies are
+sealed, and ``seal`` names the key (``vault.py``); what goes up from here is open. ``claim`` (what the resource keeps
+busy), ``expires`` (end of a hold), ``wall`` and ``placer`` (unique keys) stand beside them where a type has them.
 
 An update first puts the version it replaces into ``history`` (idempotent: its id determines the content, but for
 ``until``: when it was replaced) and then swaps the current document where the version is still the one read. So no
@@ -17,8 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_server.store.driver import Connection, Document, DuplicateKeyError
+from fhir_server.store.vault import HISTORY, Vault
 
-HISTORY = "history"
+__all__ = ["BATCH", "HISTORY", "Resources", "Stored", "document", "history_id", "kept", "old", "stored"]
+
 BATCH = 1000
 """Rows of one reply; the driver's default is 101."""
 
@@ -47,11 +50,11 @@ class Stored:
 BESIDE = ("patients", "clinics", "by")
 """What stands beside the body of every version, old ones too: whom it is about, and who wrote it."""
 
-_CORE = {"_id", "v", "at", "deleted", "body", "idx"}
+_CORE = {"_id", "v", "at", "deleted", "body", "idx", "seal"}
 
 
 def stored(type_: str, document: Mapping[str, Any]) -> Stored:
-    """Read a document of a type's collection."""
+    """Read a document of a type's collection that is open."""
     extra = {name: value for name, value in document.items() if name not in _CORE}
     return Stored(
         type_,
@@ -65,7 +68,7 @@ def stored(type_: str, document: Mapping[str, Any]) -> Stored:
 
 
 def document(resource: Stored, index: Mapping[str, Any]) -> Document:
-    """The document that holds a resource with its search values; empty extras are left out."""
+    """The open document that holds a resource with its search values; empty extras are left out."""
     written: Document = {
         "_id": resource.id,
         "v": resource.version,
@@ -81,23 +84,25 @@ def document(resource: Stored, index: Mapping[str, Any]) -> Document:
 class Resources:
     """The resource collections; with ``session`` all of it happens in that session's transaction."""
 
-    def __init__(self, connection: Connection, session: Any = None) -> None:
+    def __init__(self, connection: Connection, vault: Vault, session: Any = None) -> None:
         self._connection = connection
+        self._vault = vault
         self._session = session
 
     async def get(self, type_: str, id_: str) -> Stored | None:
         """The current version, a tombstone included; None if it never existed."""
         found = await self._connection.collection(type_).find_one({"_id": id_}, {"idx": 0}, session=self._session)
-        return stored(type_, found) if found else None
+        if found is None:
+            return None
+        await self._vault.opened(type_, [found])
+        return stored(type_, found)
 
     async def get_many(self, type_: str, ids: Sequence[str]) -> list[Stored]:
         """Current versions that exist and are not deleted, in no order."""
         if not ids:
             return []
-        cursor = self._connection.collection(type_).find(
-            {"_id": {"$in": list(ids)}, "deleted": False}, {"idx": 0}, session=self._session
-        )
-        return [stored(type_, found) for found in await cursor.to_list(None)]
+        found = await self.rows(type_, {"_id": {"$in": list(ids)}, "deleted": False}, fields={"idx": 0})
+        return [stored(type_, one) for one in found]
 
     async def find(
         self,
@@ -108,30 +113,32 @@ class Resources:
         limit: int = 0,
         fields: Mapping[str, int] | None = None,
     ) -> list[Document]:
-        """Raw documents that are not deleted, for search; ``limit`` 0 = all."""
+        """Documents that are not deleted, for search; ``limit`` 0 = all."""
         return await self.rows(type_, {**where, "deleted": False}, sort=sort, limit=limit, fields=fields)
 
     async def distinct(self, type_: str, field_: str, where: Mapping[str, Any]) -> list[Any]:
         """The different values of a field among documents that are not deleted."""
         found: list[Any] = await self._connection.collection(type_).distinct(
-            field_, {**where, "deleted": False}, session=self._session
+            field_, self._vault.where({**where, "deleted": False}), session=self._session
         )
         return found
 
     async def count(self, type_: str, where: Mapping[str, Any]) -> int:
         counted: int = await self._connection.collection(type_).count_documents(
-            {**where, "deleted": False}, session=self._session
+            self._vault.where({**where, "deleted": False}), session=self._session
         )
         return counted
 
-    def every(
+    async def every(
         self, type_: str, session: Any = None, fields: Mapping[str, int] | None = None
     ) -> AsyncIterator[Document]:
         """Every document of a type, deletion markers included, in order of id."""
         found: AsyncIterator[Document] = self._connection.collection(type_).find(
-            {}, fields, sort=[("_id", 1)], session=session
+            {}, self._vault.fields(type_, fields), sort=[("_id", 1)], session=session
         )
-        return found
+        async for one in found:
+            await self._vault.opened(type_, [one])
+            yield one
 
     async def count_all(self, type_: str) -> int:
         counted: int = await self._connection.collection(type_).estimated_document_count()
@@ -145,9 +152,14 @@ class Resources:
             session=self._session,
         )
 
+    def searched(self, type_: str, index: Mapping[str, Any]) -> dict[str, Any]:
+        """Search values in the form in which documents have them as ``idx``."""
+        return self._vault.index(type_, index)
+
     async def reindex(self, current: Stored, index: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
         """Replace the search values of a version, and fields beside its body, where it is still current."""
-        change: dict[str, Any] = {"idx": dict(index)} | {name: value for name, value in beside.items() if value}
+        change: dict[str, Any] = {"idx": self.searched(current.type, index)}
+        change |= {name: value for name, value in beside.items() if value}
         result = await self._connection.collection(current.type).update_one(
             {"_id": current.id, "v": current.version}, {"$set": change}
         )
@@ -158,9 +170,10 @@ class Resources:
 
         :raises DuplicateKeyError: another unique key is taken; in a transaction, which is over then, also the id.
         """
+        await self._vault.fresh()
         try:
             await self._connection.collection(resource.type).insert_one(
-                document(resource, index), session=self._session
+                self._vault.current(resource.type, document(resource, index)), session=self._session
             )
         except DuplicateKeyError as taken:
             if self._session is None and "_id" in (taken.details or {}).get("keyPattern", {"_id": 1}):
@@ -170,14 +183,16 @@ class Resources:
 
     async def replace(self, before: Stored, after: Stored, index: Mapping[str, Any]) -> bool:
         """Put the next version in place of ``before``; False if somebody was faster."""
+        await self._vault.fresh()
         await self._keep(before, after.at)
+        written = self._vault.current(after.type, document(after, index))
         result = await self._connection.collection(after.type).replace_one(
-            {"_id": before.id, "v": before.version}, document(after, index), session=self._session
+            {"_id": before.id, "v": before.version}, written, session=self._session
         )
         return bool(result.matched_count)
 
     async def _keep(self, before: Stored, until: int) -> None:
-        found = kept(before, until)
+        found = self._vault.old(kept(before, until))
         await self._connection.collection(HISTORY).replace_one(
             {"_id": found["_id"]}, found, upsert=True, session=self._session
         )
@@ -201,17 +216,19 @@ class Resources:
         limit: int = 0,
         fields: Mapping[str, int] | None = None,
     ) -> list[Document]:
-        """Raw documents of a type's collection or of ``history``, deletion markers included; ``limit`` 0 = all."""
+        """Documents of a type's collection or of ``history``, deletion markers included; ``limit`` 0 = all."""
         cursor = self._connection.collection(collection).find(
-            where, fields, sort=sort, limit=limit, session=self._session, batch_size=BATCH
-        )
+            self._vault.where(where), self._vault.fields(collection, fields), sort=sort, limit=limit,
+            session=self._session, batch_size=BATCH,
+        )  # fmt: skip
         found: list[Document] = await cursor.to_list(None)
+        await self._vault.opened(collection, found)
         return found
 
     async def count_rows(self, collection: str, where: Mapping[str, Any], most: int) -> int:
         """How many :meth:`rows` there are; it stops counting at ``most``."""
         counted: int = await self._connection.collection(collection).count_documents(
-            where, limit=most, session=self._session
+            self._vault.where(where), limit=most, session=self._session
         )
         return counted
 

@@ -1,5 +1,8 @@
 """The search tree as MongoDB filters, sorts and seeks; a value is always a literal, never an operator or a pattern.
 
+What is compared with a keyed hash stands in the filter as :class:`Hashed`, for which ``vault.py`` puts the hash on the
+way to the database.
+
 Missing values come first when ascending and last when descending; of several the first counts; ``_id`` breaks every
 tie, in the direction of the last key, so that an index serves both directions.
 
@@ -40,6 +43,8 @@ from fhir_server.search.query import (
     UriBelow,
     UriIn,
 )
+from fhir_server.search.sealed import LONGEST
+from fhir_server.store.sealed_index import Hashed, day_text, domain_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,6 +58,9 @@ _LAST = "\U0010ffff"
 
 _ANY: Filter = {"$gte": ""}
 """Every text, of an index that has only texts."""
+
+_ANY_HASH: Filter = {"$gte": b""}
+"""The same of an index that has only hashes."""
 
 
 class Lookup(Protocol):
@@ -125,7 +133,7 @@ def _filter(clause: Clause) -> Filter:
     return build(clause)
 
 
-def _one_of(values: Iterable[str]) -> Filter:
+def _one_of(values: Iterable[Any]) -> Filter:
     listed = list(values)
     return {"$eq": listed[0]} if len(listed) == 1 else {"$in": listed}
 
@@ -134,18 +142,35 @@ def _any(filters: list[Filter]) -> Filter:
     return filters[0] if len(filters) == 1 else {"$or": filters}
 
 
+def _hashes(definition: Definition, texts: Iterable[str], part: str = "") -> Filter:
+    """Whether the hash of one of the texts is among those of a part (``:exact`` …) of a parameter."""
+    domain = domain_of(definition, part)
+    return _one_of([Hashed(domain, text) for text in texts])
+
+
+def _covered(definition: Definition, wanted: Filter) -> Filter:
+    """The condition on the parameter, and on the one that has all of its values and an index."""
+    return {definition.field: wanted} | ({definition.cover: wanted} if definition.cover else {})
+
+
 def _in(clause: TokenIn | UriIn) -> Filter:
+    if clause.definition.sealed:
+        return _covered(clause.definition, _hashes(clause.definition, clause.values))
     return {clause.definition.field: _one_of(clause.values)}
 
 
 def _refers(clause: ReferenceIn) -> Filter:
-    wanted = _one_of(clause.values)
-    cover = clause.definition.cover
-    return {clause.definition.field: wanted} | ({cover: wanted} if cover else {})
+    values: Iterable[Any] = clause.values
+    if clause.definition.personal and any(one.startswith("#") for one in clause.values):
+        domain = domain_of(clause.definition)
+        values = [Hashed(domain, one, reference=True) if one.startswith("#") else one for one in clause.values]
+    return _covered(clause.definition, _one_of(values))
 
 
 def _starts(clause: StringStarts) -> Filter:
     definition = clause.definition
+    if definition.sealed:
+        return _covered(definition, _hashes(definition, dict.fromkeys(text[:LONGEST] for text in clause.values)))
     return _any([_continues(definition.field, text, single=definition.single) for text in clause.values])
 
 
@@ -165,17 +190,22 @@ def _contains(clause: StringContains) -> Filter:
 
 
 def _text(clause: TokenText) -> Filter:
-    field = clause.definition.field
+    definition = clause.definition
+    field = definition.field
+    there = _ANY_HASH if definition.sealed else _ANY
+    if definition.personal:
+        return {f"{field}:text": _hashes(definition, (text[:LONGEST] for text in clause.values), ":text"), field: there}
     found = [_continues(f"{field}:text", text, single=False) for text in clause.values]
-    return {"$and": [_any(found), {field: _ANY}]}
+    return {"$and": [_any(found), {field: there}]}
 
 
 def _of_type(clause: OfType) -> Filter:
-    field = clause.definition.field
-    return {
-        f"{field}:of-type": _one_of(["|".join(value) for value in clause.values]),
-        field: _one_of([f"={value}" for _, _, value in clause.values]),
-    }
+    definition = clause.definition
+    field, typed = definition.field, ["|".join(value) for value in clause.values]
+    values = [f"={value}" for _, _, value in clause.values]
+    if definition.sealed:
+        return {f"{field}:of-type": _hashes(definition, typed, ":of-type"), field: _hashes(definition, values)}
+    return {f"{field}:of-type": _one_of(typed), field: _one_of(values)}
 
 
 def _below(clause: UriBelow) -> Filter:
@@ -191,6 +221,13 @@ def _together(clause: Together) -> Filter:
 def _exact(clause: StringExact) -> Filter:
     field = clause.definition.field
     folded = dict.fromkeys(map(normalised, clause.values))
+    if clause.definition.sealed:
+        exact = {f"{field}:exact": _hashes(clause.definition, clause.values, ":exact")}
+        if "" in folded:
+            # Nothing to fold to: such a text has no beginning.
+            return exact | _covered(clause.definition, {"$exists": True})
+        starts = dict.fromkeys(text[:LONGEST] for text in folded)
+        return exact | _covered(clause.definition, _hashes(clause.definition, starts))
     return {f"{field}:exact": _one_of(clause.values), field: _one_of(folded)}
 
 
@@ -198,6 +235,8 @@ def _date(clause: DateCompare) -> Filter:
     definition, low, high = clause.definition, clause.low, clause.high
     if not definition.indexed:
         return _written(clause.prefix, low, high)
+    if definition.sealed:
+        return {definition.field: _hashes(definition, [day_text(low, high)])}
     bounds = _DATES[clause.prefix](low, high)
     branches = [_began(definition, branch) for branch in bounds.get("$or", (bounds,))]
     return _any([_compound(definition, branch) for branch in branches])

@@ -1,4 +1,4 @@
-"""Secrets of this database: random bytes made once and read by every process, also after a restart."""
+"""Secrets of this database: random bytes made once, stored sealed, and read by every process, also after a restart."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from fhir_server.store.driver import Connection, DuplicateKeyError
+from fhir_server.store.sealing import Sealer
 
 SECRETS = "secrets"
 
@@ -13,7 +14,8 @@ SECRETS = "secrets"
 class Secrets:
     """The ``secrets`` collection; what was read stays in the process, for a secret never changes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
+        self._sealer = sealer
         self._collection = connection.collection(SECRETS)
         self._known: dict[str, bytes] = {}
 
@@ -32,8 +34,8 @@ class Secrets:
     async def _settle(self, name: str, size: int) -> bytes:
         found: dict[str, Any] = await self._collection.find_one_and_update(
             {"_id": name},
-            {"$setOnInsert": {"value": secrets.token_bytes(size)}},
+            {"$setOnInsert": {"sealed": self._sealer.seal_bytes(f"{SECRETS}/{name}", secrets.token_bytes(size))}},
             upsert=True,
             return_document=True,
         )
-        return bytes(found["value"])
+        return self._sealer.open_bytes(f"{SECRETS}/{name}", found["sealed"])

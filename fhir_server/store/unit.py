@@ -21,6 +21,7 @@ from fhir_server.store.calendar_days import CalendarDays, Days, StaleCalendar
 from fhir_server.store.driver import BulkWriteError, Connection, DuplicateKeyError, OperationFailure, PyMongoError
 from fhir_server.store.resources import HISTORY, Resources, Stored, document, kept, stored
 from fhir_server.store.turns import Turns
+from fhir_server.store.vault import Vault
 
 T = TypeVar("T")
 
@@ -51,12 +52,13 @@ class Overtaken(Exception):  # noqa: N818  as StaleCalendar: read again
 class Unit:
     """What a use case reads and writes in one transaction."""
 
-    def __init__(self, connection: Connection, session: Any, attempt: int = 0) -> None:
+    def __init__(self, connection: Connection, vault: Vault, session: Any, attempt: int = 0) -> None:
         """``attempt`` counts the runs of this work that were overtaken before."""
         self._connection = connection
+        self._vault = vault
         self.session = session
         self.attempt = attempt
-        self.resources = Resources(connection, session)
+        self.resources = Resources(connection, vault, session)
         self.calendar = CalendarDays(connection)
         self._days: Days | None = None
 
@@ -70,10 +72,8 @@ class Unit:
         """Current versions by id, deletion markers included."""
         if not ids:
             return {}
-        cursor = self._connection.collection(type_).find(
-            {"_id": {"$in": list(ids)}}, {"idx": 0}, session=self.session, batch_size=len(ids) + 1
-        )
-        return {one["_id"]: stored(type_, one) for one in await cursor.to_list(None)}
+        found = await self.resources.rows(type_, {"_id": {"$in": list(ids)}}, fields={"idx": 0})
+        return {one["_id"]: stored(type_, one) for one in found}
 
     async def find(self, type_: str, where: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
         return await self.resources.find(type_, where, **options)
@@ -88,16 +88,17 @@ class Unit:
         :raises Overtaken: somebody else was faster with one of them.
         :raises BulkWriteError: an id was taken meanwhile.
         """
-        old = [kept(before, after.at) for before, after, _ in writes if before]
+        await self._vault.fresh()
+        old = [self._vault.old(kept(before, after.at)) for before, after, _ in writes if before]
         if old:
             await self._connection.collection(HISTORY).bulk_write(
                 [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in old], session=self.session
             )
         operations = [
-            ReplaceOne({"_id": before.id, "v": before.version}, document(after, index))
-            if before
-            else InsertOne(document(after, index))
-            for before, after, index in writes
+            ReplaceOne({"_id": before.id, "v": before.version}, written) if before else InsertOne(written)
+            for before, written in (
+                (before, self._vault.current(type_, document(after, index))) for before, after, index in writes
+            )
         ]
         if operations:
             done = await self._connection.collection(type_).bulk_write(operations, session=self.session)
@@ -146,8 +147,9 @@ class Unit:
 
     async def guard(self, key: str) -> None:
         """Let only one of the units that name this key commit at a time (a conditional create)."""
+        id_ = self._vault.sealer.hashed(GUARDS, key)
         await self._connection.collection(GUARDS).update_one(
-            {"_id": key}, {"$inc": {"n": 1}, "$currentDate": {"at": True}}, upsert=True, session=self.session
+            {"_id": id_}, {"$inc": {"n": 1}, "$currentDate": {"at": True}}, upsert=True, session=self.session
         )
 
     async def acquaint(self, patients: Iterable[str], clinics: Sequence[str]) -> None:
@@ -174,8 +176,9 @@ class Unit:
 class Units:
     """Runs units of work."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, vault: Vault) -> None:
         self._connection = connection
+        self._vault = vault
         self.turns = Turns()
 
     async def run(self, work: Callable[[Unit], Awaitable[T]], *, now: int, turns: Iterable[str] = ()) -> T:
@@ -206,7 +209,7 @@ class Units:
 
     async def _once(self, work: Callable[[Unit], Awaitable[T]], now: int, attempt: int) -> T:
         async with self._connection.transaction() as session:
-            unit = Unit(self._connection, session, attempt)
+            unit = Unit(self._connection, self._vault, session, attempt)
             result = await work(unit)
             await unit.finish(now)
             await self._commit(session)

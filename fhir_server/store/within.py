@@ -14,6 +14,7 @@ from fhir_server.store.calendar_days import CalendarDays
 from fhir_server.store.driver import Connection
 from fhir_server.store.epoch import Epoch
 from fhir_server.store.unit import Unit, Units
+from fhir_server.store.vault import Vault
 
 T = TypeVar("T")
 
@@ -21,8 +22,8 @@ T = TypeVar("T")
 class UnitsWithin(Units):
     """Runs work in the unit that is open; its trying again, its commit and its turns are those of the whole."""
 
-    def __init__(self, connection: Connection, unit: Unit) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, vault: Vault, unit: Unit) -> None:
+        super().__init__(connection, vault)
         self._unit = unit
 
     async def run(self, work: Callable[[Unit], Awaitable[T]], *, now: int, turns: Iterable[str] = ()) -> T:  # noqa: ARG002

@@ -41,6 +41,7 @@ DATES = (
     "2026", "2026-11", "2026-12", "2026-11-23", "2026-11-24", "2026-11-23T09:00:00Z", "2026-11-23T09:00:00-05:00",
     "2026-11-23T09:00:00.500Z", "2026-11-23T09:00:01Z", "2026-11-23T23:59:60Z", "2027-01-01",
 )  # fmt: skip
+DAYS = tuple(text for text in DATES if "T" not in text)
 INSTANTS = tuple(text for text in DATES if "T" in text)
 URLS = ("http://u.example/a", "http://u.example/a/b", "http://u.example/ab", "http://u.example/a/b/c", "urn:oid:1.2")
 PREFIXES = ("", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
@@ -235,7 +236,9 @@ _SEARCHED = {
         "status", "part-status", "identifier", "service-type", "date", "requested-period", "-date-or-req-period",
         "actor", "patient", "location", "_lastUpdated", "_id",
     ),
-    "Patient": ("name", "family", "given", "birthdate", "active", "telecom", "phone", "identifier", "deceased"),
+    "Patient": (
+        "name", "family", "given", "birthdate", "active", "telecom", "phone", "identifier", "deceased", "death-date",
+    ),
     "Encounter": ("status", "class", "date", "location-period", "length"),
     "Location": ("name", "near"),
     "Group": ("characteristic", "value", "exclude", "characteristic-value"),
@@ -264,6 +267,8 @@ def _criterion(rng: Random, kind: str) -> tuple[str, str]:
     build = _MODIFIED.get(modifier, _STYLES[definition.type])
     if modifier in ("above", "below"):
         build = _related_values if definition.type == "token" else lambda each: each.choice(URLS[:4])
+    elif definition.sealed and definition.type == "date" and not modifier:
+        build = lambda each: each.choice(("", "eq")) + each.choice(DAYS)  # noqa: E731
     elif code in _CODED and modifier in ("", "not"):
         build = lambda each: each.choice(_CODED[code])  # noqa: E731
     count = 1 if modifier == "missing" else rng.choice((1, 1, 2))
@@ -271,8 +276,13 @@ def _criterion(rng: Random, kind: str) -> tuple[str, str]:
 
 
 def order(rng: Random, kind: str) -> str:
-    """A ``_sort`` of one to three keys."""
-    codes = [code for code in _SEARCHED[kind] if DEFINITIONS.of(kind)[code].sortable]
+    """A ``_sort`` of one to three keys, none of whose values is hashed: hashes have an order of their own."""
+    known = DEFINITIONS.of(kind)
+    codes = [
+        code
+        for code in _SEARCHED[kind]
+        if known[code].sortable and not (known[code].personal and known[code].type == "reference")
+    ]
     return ",".join(rng.choice(("", "-")) + code for code in rng.sample(codes, min(len(codes), rng.randint(1, 3))))
 
 

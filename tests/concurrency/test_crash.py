@@ -32,7 +32,8 @@ def doomed(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         port = listener.getsockname()[1]
     environment = {
         **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-        "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error", "FHIR_PORT": str(port),
+        "FHIR_REDIS_URL": settings.redis_url, "FHIR_KEYS": settings.keys, "FHIR_LOG_LEVEL": "error",
+        "FHIR_PORT": str(port),
     }  # fmt: skip
     command = [
         sys.executable, "-m", "uvicorn", "--factory", "fhir_server.app:from_environment", "--port", str(port),

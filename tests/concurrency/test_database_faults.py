@@ -58,9 +58,11 @@ def faulty_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def faulty_app(faulty_uri: str, redis_url: str) -> AsyncIterator[Server]:
+async def faulty_app(faulty_uri: str, redis_url: str, keys: str) -> AsyncIterator[Server]:
     made = create_app(
-        Settings(mongo_uri=faulty_uri, redis_url=redis_url, mongo_database="faulty", environment="development")
+        Settings(
+            mongo_uri=faulty_uri, redis_url=redis_url, mongo_database="faulty", environment="development", keys=keys
+        )
     )
     async with made.router.lifespan_context(made):
         yield made

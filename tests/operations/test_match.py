@@ -222,7 +222,7 @@ async def test_every_lookup_uses_an_index(world: World) -> None:
     lookups = _lookups(world, patient)
     assert len(lookups) == 5
     for clauses in lookups:
-        where = {**to_filter(clauses), "deleted": False}
+        where = world.store.vault.where({**to_filter(clauses), "deleted": False})
         plan = await world.store.connection.collection("Patient").find(where).explain()
         assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"]), where
         assert "COLLSCAN" not in str(plan["queryPlanner"]["winningPlan"])

@@ -21,7 +21,7 @@ def _concept(code: str, display: str = "", text: str = "") -> dict[str, Any]:
 
 @pytest_asyncio.fixture(scope="module")
 async def clinic(client: Any) -> Clinic:
-    """Services with codes and words, Patients with names in pairs, Groups with traits; all have an identifier."""
+    """Services with codes and words, people with names in pairs, Groups with traits; all have an identifier."""
     made = Clinic(client)
     mine = [{"system": "urn:t", "value": made.name}]
     for id_, type_, source in (
@@ -60,6 +60,7 @@ async def clinic(client: Any) -> Clinic:
         await made.put(
             patient | ({"birthDate": born} if born else {}) | ({"deceasedBoolean": True} if id_ == "4" else {})
         )
+        await made.put(patient | {"resourceType": "Practitioner", "identifier": mine})
     for id_, traits in (("ab", (("a", "b"), ("c", "d"))), ("ad", (("a", "d"), ("c", "b"))), ("none", ())):
         group = {"resourceType": "Group", "id": made.id(id_), "identifier": mine, "type": "person", "actual": False}
         characteristic = [
@@ -97,7 +98,7 @@ async def _found(clinic: Clinic, query: str) -> list[str]:
         ("Patient?identifier:text=chart", {"1", "2", "3", "4"}),
         ("Patient?deceased=true", {"4"}),
         ("Patient?deceased=false", {"1", "2", "3"}),
-        ("Patient?deceased:not=true&birthdate=lt1985", {"1", "2"}),
+        ("Patient?deceased:not=true&birthdate=1970-05,1980", {"1", "2"}),
         ("Group?characteristic-value=a$b", {"ab"}),
         (f"Group?characteristic-value={X}|a${X}|d", {"ad"}),
         ("Group?characteristic-value=a$b,c$b", {"ab", "ad"}),
@@ -115,18 +116,19 @@ async def test_modifiers(clinic: Clinic, query: str, expected: set[str]) -> None
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [
-        ("family,given", ["4", "3", "2", "1"]),
-        ("-family,given", ["1", "3", "2", "4"]),
-        ("family,-given", ["4", "2", "3", "1"]),
-        ("birthdate", ["3", "2", "1", "4"]),
-        ("-birthdate", ["4", "1", "2", "3"]),
-        ("deceased,-family,-_id", ["1", "3", "2", "4"]),
+        ("Practitioner?_sort=family,given", ["4", "3", "2", "1"]),
+        ("Practitioner?_sort=-family,given", ["1", "3", "2", "4"]),
+        ("Practitioner?_sort=family,-given", ["4", "2", "3", "1"]),
+        ("Practitioner?_sort=-given", ["4", "2", "1", "3"]),
+        ("Patient?_sort=deceased,-_id", ["3", "2", "1", "4"]),
+        ("Patient?_sort=-deceased,_id", ["4", "1", "2", "3"]),
     ],
 )
 async def test_orders_by_several_keys_page_by_page(clinic: Clinic, sort: str, expected: list[str]) -> None:
     """Missing values come first ascending and last descending; pages of one join to the whole."""
-    assert await _found(clinic, f"Patient?_sort={sort}") == expected
-    url: str | None = f"Patient?identifier=urn:t|{clinic.name}&_sort={sort}&_count=1"
+    assert await _found(clinic, sort) == expected
+    type_, _, order = sort.partition("?")
+    url: str | None = f"{type_}?identifier=urn:t|{clinic.name}&{order}&_count=1"
     walked = []
     while url is not None:
         page = (await clinic.client.get(url)).json()
@@ -152,6 +154,15 @@ async def test_orders_by_several_keys_page_by_page(clinic: Clinic, sort: str, ex
         "Patient?birthdate:exact=2020",
         "Group?characteristic-value=a",
         "Group?_sort=characteristic-value",
+        "Patient?name:contains=x",
+        "Patient?family=" + "x" * 33,
+        "Patient?birthdate=ge1980",
+        "Patient?death-date=lt2020",
+        "Patient?_sort=family",
+        "Patient?_sort=-birthdate",
+        "Appointment?_sort=reason-code",
+        "Appointment?patient.birthdate=gt2000",
+        "Coverage?class-value:contains=x",
     ],
 )
 async def test_what_does_not_apply_is_refused_by_name(client: Any, query: str) -> None:

@@ -66,7 +66,8 @@ STRINGS = [
     ("family={c}a,{c}.", {"comma", "regex"}),
     ("family={c}.*", {"regex"}),
     ("family={c}", {"nunez", "obrien", "comma", "regex"}),
-    ("family:contains={c}", {"nunez", "obrien", "comma", "regex"}),
+    ("name={c}NÚÑ", {"nunez"}),
+    ("name={c}n&family={c}nu", {"nunez"}),
 ]
 
 APPOINTMENTS = [

@@ -76,9 +76,12 @@ async def test_an_appointment_that_disagrees_with_its_time_is_named(clinic: Clin
     (booked,) = await _booked(clinic, 1)
     appointments = world.store.connection.collection("Appointment")
     document = await appointments.find_one({"_id": booked["id"]})
-    body = document["body"].replace(clinic.at("09:30").encode(), clinic.at("09:45").encode())
-    assert body != document["body"]
-    await appointments.update_one({"_id": booked["id"]}, {"$set": {"body": body}})
+    place = ("Appointment", booked["id"], document["v"])
+    before = world.store.sealer.open(*place, document["body"])
+    after = before.replace(clinic.at("09:30").encode(), clinic.at("09:45").encode())
+    assert after != before
+    sealed = world.store.sealer.seal(*place, after)
+    await appointments.update_one({"_id": booked["id"]}, {"$set": {"body": sealed}})
     report = await rebuild_calendar(world, verify=True)
     assert report.differences == [f"Appointment/{booked['id']}: holds another time than its start and end"]
     await appointments.replace_one({"_id": booked["id"]}, document)
@@ -126,4 +129,5 @@ async def test_a_damaged_index_is_found_and_mended(clinic: Clinic, client: Any, 
     assert (await rebuild_index(world, verify=True)).differences == []
     found = await client.get("Patient", params={"family": f"Rare{clinic.name}"})
     assert found.json()["total"] == 1
-    assert parse(before["body"])["id"] == clinic.id("pat")
+    body = world.store.sealer.open("Patient", clinic.id("pat"), before["v"], before["body"])
+    assert parse(body)["id"] == clinic.id("pat")

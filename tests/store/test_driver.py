@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from fhir_server.remote import kms
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store, open_store
 from fhir_server.store.driver import ExecutionTimeout, OperationFailure
+from tests.builders.search import DEFINITIONS
 
 
 async def test_a_transaction_that_is_not_committed_never_was(store: Store) -> None:
@@ -80,7 +82,7 @@ async def test_what_a_dead_process_left_open_is_ended(store: Store) -> None:
 async def test_two_processes_may_prepare_at_once(store: Store, settings: Settings) -> None:
     name = f"{settings.mongo_database}_{uuid.uuid4().hex[:6]}"
     changed = settings.model_copy(update={"mongo_driver": store.connection.driver, "mongo_database": name})
-    stores = [open_store(changed) for _ in range(4)]
+    stores = [open_store(changed, kms.of(settings.keys), DEFINITIONS) for _ in range(4)]
     try:
         await asyncio.gather(*(one.prepare() for one in stores))
         assert await stores[0].ready()

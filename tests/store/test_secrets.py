@@ -11,11 +11,11 @@ from fhir_server.store.secrets import SECRETS, Secrets
 
 async def test_all_processes_have_the_same_secret(store: Store) -> None:
     name = uuid.uuid4().hex
-    processes = [Secrets(store.connection) for _ in range(12)]
+    processes = [Secrets(store.connection, store.sealer) for _ in range(12)]
     values = await asyncio.gather(*(one.get(name, 32) for one in processes))
     assert len(set(values)) == 1
     assert len(values[0]) == 32
-    assert await Secrets(store.connection).get(name, 32) == values[0]
+    assert await Secrets(store.connection, store.sealer).get(name, 32) == values[0]
     assert await store.connection.collection(SECRETS).count_documents({"_id": name}) == 1
 
 

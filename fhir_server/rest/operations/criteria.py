@@ -23,7 +23,7 @@ from fhir_server.services import preferred
 from fhir_server.services.access import writes
 from fhir_server.services.candidates import Criteria, Near, token_strings
 from fhir_server.services.targets import Target, patients_of
-from fhir_server.services.wishes import resolve
+from fhir_server.services.wishes import identified, resolve
 from fhir_server.services.world import Caller, World
 
 MILE_KM = 1.609344
@@ -114,7 +114,7 @@ async def _referral(world: World, given: Arguments) -> bool | None:
         return None
     found = await world.store.resources.find(
         "ServiceRequest",
-        {"idx.identifier": {"$in": sorted(token_strings(tokens))}, "idx.status": "=active"},
+        {**identified(world, "ServiceRequest", sorted(token_strings(tokens))), "idx.status": "=active"},
         limit=1,
         fields={"_id": 1},
     )

@@ -26,6 +26,7 @@ ELEMENTS = {
     ("Patient", "family"): ["name", "family"],
     ("Patient", "given"): ["name", "given"],
     ("Patient", "birthdate"): ["birthDate"],
+    ("Patient", "death-date"): ["deceasedDateTime"],
     ("Patient", "active"): ["active"],
     ("Patient", "telecom"): ["telecom"],
     ("Patient", "phone"): ["telecom"],
@@ -45,7 +46,10 @@ ELEMENTS = {
     ("Slot", "status"): ["status"],
     ("Slot", "specialty"): ["specialty"],
 }
-STRINGS, DATES = {"name", "family", "given"}, {"date", "requested-period", "birthdate", "location-period", "start"}
+STRINGS, DATES = (
+    {"name", "family", "given"},
+    {"date", "requested-period", "birthdate", "death-date", "location-period", "start"},
+)
 REFERENCES, URIS = {"actor", "patient", "location"}, {"_profile", "_source"}
 TREE = "abc"
 MEMBERS = {"http://v": [("http://x.example", "a"), ("http://y.example", "b")], "http://none": []}

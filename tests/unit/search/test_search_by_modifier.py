@@ -317,14 +317,14 @@ def test_wildcards_of_includes():
 @pytest.mark.parametrize(
     ("sort", "keys"),
     [
-        ("family,-given", [("family", False), ("given", True)]),
+        ("name,-given", [("name", False), ("given", True)]),
         ("-date-or-req-period", [("-date-or-req-period", False)]),
         ("--date-or-req-period,date", [("-date-or-req-period", True), ("date", False)]),
         ("actor,patient,-location", [("actor", False), ("patient", False), ("location", True)]),
     ],
 )
 def test_several_keys_with_several_values_each(sort, keys):
-    kind = "Patient" if "family" in sort else "Appointment"
+    kind = "Practitioner" if "given" in sort else "Appointment"
     found_keys = read(kind, ("_sort", sort)).query.sort
     assert [(key.definition.code, key.descending) for key in found_keys] == keys
 

@@ -184,7 +184,7 @@ def test_what_is_displayed_stands_beside_the_codes():
 
 
 def test_of_several_values_the_first_is_sorted_by():
-    found = values("Patient", name=[{"family": "Zoë", "given": ["b", "a"]}, {"family": "Adams"}])
+    found = values("Practitioner", name=[{"family": "Zoë", "given": ["b", "a"]}, {"family": "Adams"}])
     assert (found["family:sort"], found["given:sort"], found["name:sort"]) == ("zoe", "b", "zoe")
     assert "birthdate:sort" not in values("Patient", birthDate="2026")
     assert values("Slot", schedule={"reference": "Schedule/1"})["schedule:sort"] == "Schedule/1"

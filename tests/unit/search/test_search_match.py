@@ -50,7 +50,8 @@ def patient(*names, **elements):
     ],
 )
 def test_strings(name, searched, hit):
-    assert found(patient("Núñez", "O'Brien", "a,b", ".*", "$s", "p|q"), (name, searched)) is hit
+    named = patient("Núñez", "O'Brien", "a,b", ".*", "$s", "p|q") | {"resourceType": "Practitioner"}
+    assert found(named, (name, searched)) is hit
 
 
 CONCEPTS = {
