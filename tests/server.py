@@ -76,8 +76,16 @@ def world(app: Server) -> World:
     return app.door.world.own()
 
 
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """What a process of the server or of its command line is started with."""
+    return {
+        **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
+        "FHIR_REDIS_URL": settings.redis_url, "FHIR_KEYS": settings.keys, "FHIR_LOG_LEVEL": "error", **more,
+    }  # fmt: skip
+
+
 @contextmanager
-def serving(settings: Settings, **environment: str) -> Iterator[str]:
+def serving(settings: Settings, **environment_: str) -> Iterator[str]:
     """A server process of its own on a free loopback port; its FHIR base."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -86,11 +94,7 @@ def serving(settings: Settings, **environment: str) -> Iterator[str]:
             sys.executable, "-m", "uvicorn", "--factory", "fhir_server.app:from_environment",
             "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log",
         ],
-        env={
-            **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-            "FHIR_REDIS_URL": settings.redis_url, "FHIR_KEYS": settings.keys,
-            "FHIR_LOG_LEVEL": "error", "FHIR_PORT": str(port), **environment,
-        },
+        env=environment(settings, FHIR_PORT=str(port), **environment_),
     )  # fmt: skip
     try:
         await_ready(f"http://127.0.0.1:{port}", process)

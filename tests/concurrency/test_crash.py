@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
@@ -21,7 +20,7 @@ from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.builders.clinic import Clinic, proposals
 from tests.concurrency.rush import book, crowd, sound
-from tests.server import FHIR_JSON, await_ready
+from tests.server import FHIR_JSON, await_ready, environment
 from tests.tokens import bearer
 
 
@@ -30,16 +29,11 @@ def doomed(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server process to be killed, and its FHIR base."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    environment = {
-        **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-        "FHIR_REDIS_URL": settings.redis_url, "FHIR_KEYS": settings.keys, "FHIR_LOG_LEVEL": "error",
-        "FHIR_PORT": str(port),
-    }  # fmt: skip
     command = [
         sys.executable, "-m", "uvicorn", "--factory", "fhir_server.app:from_environment", "--port", str(port),
         "--log-level", "warning", "--no-access-log",
     ]  # fmt: skip
-    with subprocess.Popen(command, env=environment) as process:
+    with subprocess.Popen(command, env=environment(settings, FHIR_PORT=str(port))) as process:
         try:
             await_ready(f"http://127.0.0.1:{port}", process)
             yield f"http://127.0.0.1:{port}/fhir", process

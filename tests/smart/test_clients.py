@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import stat
 import subprocess
@@ -20,15 +19,12 @@ from fhir_server.services.authorization.demo import demo_clients
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.builders.smart import ES384, ask, assertion, public
+from tests.server import environment
 
 
 def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-        "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error",
-    }  # fmt: skip
     command = [sys.executable, "-m", "fhir_server.cli.main", "client", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
 
 
 async def test_a_client_is_added_shown_disabled_and_removed(world: World, settings: Settings) -> None:
