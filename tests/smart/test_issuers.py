@@ -77,7 +77,7 @@ async def test_a_token_from_outside_is_a_caller(trusting: World) -> None:
         ({"header": {"alg": "RS384"}}, "algorithm"), ({"header": {"jku": "http://127.0.0.1:1/"}}, "header"),
         ({"key": RSAKey.generate_key(2048)}, "signature"),
     ],
-    ids=range(16),
+    ids=range(17),
 )  # fmt: skip
 async def test_a_token_from_outside_that_is_not_believed(trusting: World, claims: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidToken) as refused:
