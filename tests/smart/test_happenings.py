@@ -1,4 +1,4 @@
-"""What the authorization server tells of itself: every request once, who and for whom, and nothing that opens (A1, A4)."""
+"""What the authorization server tells: every request once, who and for whom, and nothing that opens (A1, A4)."""
 
 from __future__ import annotations
 
