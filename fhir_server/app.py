@@ -20,6 +20,7 @@ from fhir_server.remote import throttle
 from fhir_server.rest import metrics
 from fhir_server.rest.door import PREFIX, Door
 from fhir_server.rest.landing import landing_page
+from fhir_server.services.authorization import keys
 from fhir_server.settings import Settings
 from fhir_server.smart.router import router as authorization_router
 
@@ -54,6 +55,8 @@ def create_app(settings: Settings) -> Server:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         world = build(settings)
         await prepare(world)
+        # Keys of tokens are there before the first of them is asked for, in this process or another.
+        await keys.published(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
         _settle_memory()

@@ -18,8 +18,9 @@ from fhir_server.log import get_logger
 from fhir_server.remote import throttle
 from fhir_server.services.authorization.redirects import Redirected, Unredirectable
 from fhir_server.services.world import World
-from fhir_server.smart import requests
+from fhir_server.smart import happening, requests
 from fhir_server.smart.error_page import error_page
+from fhir_server.smart.happening import Happening
 from fhir_server.store.driver import PyMongoError
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -54,33 +55,42 @@ def refusal(error: str, description: str, status: int = 400, headers: Mapping[st
     return answer({"error": error, "error_description": description}, status, headers)
 
 
-def served(door: Entrance, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint with the world, whose refusals become answers."""
+def served(door: Entrance, endpoint: Endpoint, interaction: str = "") -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint with the world, whose refusals become answers; ``interaction`` is what it is told as."""
 
     async def serve(request: Request) -> Response:
-        found = await _answered(door, endpoint, request)
+        world = door.world
+        if world is None:
+            return refusal("temporarily_unavailable", "the server is starting", 503, {"Retry-After": "1"})
+        request.state.happening = Happening(interaction)
+        found = await _answered(world, endpoint, request)
         found.headers.update(getattr(request.state, "cors", {}))
+        await happening.tell(world, request, found.status_code)
         return found
 
     return serve
 
 
-async def _answered(door: Entrance, endpoint: Endpoint, request: Request) -> Response:
+async def _answered(world: World, endpoint: Endpoint, request: Request) -> Response:
     """The answer, or that of the refusal."""
-    if door.world is None:
-        return refusal("temporarily_unavailable", "the server is starting", 503, {"Retry-After": "1"})
+    mine = happening.of(request)
     try:
-        return await endpoint(door.world, request)
+        return await endpoint(world, request)
     except OAuth2Error as refused:
+        mine.reason = str(refused.error)
         return _refused(request, refused)
     except Unredirectable as refused:
+        mine.reason = "unredirectable"
         return error_page(refused.title, refused.text)
     except Redirected as refused:
+        mine.reason = refused.error
         return Response(status_code=303, headers={**NO_STORE, "Location": refused.url})
     except ThrottledError as refused:
+        mine.reason = "throttled"
         headers = {"Retry-After": str(refused.seconds)}
         return refusal("temporarily_unavailable", "too many requests", 429, headers)
     except PyMongoError as failed:
+        mine.reason = "unavailable"
         log.warning("database did not answer", fault=type(failed).__name__)
         return refusal("temporarily_unavailable", "the database does not answer", 503, {"Retry-After": "1"})
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from fhir_server.services.authorization import pending
 from fhir_server.services.authorization.pending import Unredirectable
 from fhir_server.services.world import World
-from fhir_server.smart import requests
+from fhir_server.smart import happening, requests
 from fhir_server.smart.answers import NO_STORE, throttled_by_address
 
 LIMIT = "300/minute"
@@ -31,5 +31,6 @@ async def authorize(world: World, request: Request) -> Response:
     except InvalidRequestError:
         raise Unredirectable("This app cannot be opened", "Its request cannot be read.") from None
     waiting = await pending.begin(world, pairs)
+    happening.of(request).client = waiting.client.id
     headers = {**NO_STORE, "Location": f"/auth/login?request={quote(waiting.id, safe='')}"}
     return Response(status_code=303, headers=headers)

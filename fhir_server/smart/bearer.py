@@ -9,7 +9,7 @@ from fhir_server.access.caller import Caller
 from fhir_server.services.authorization import tokens
 from fhir_server.services.authorization.invalid_token import InvalidToken
 from fhir_server.services.world import World
-from fhir_server.smart import requests
+from fhir_server.smart import happening, requests
 
 
 def token_of(request: Request) -> str:
@@ -24,6 +24,8 @@ async def caller(world: World, request: Request) -> Caller:
     :raises OAuth2Error: ``invalid_token``, status 401.
     """
     try:
-        return await tokens.caller_of(world, token_of(request))
+        found = await tokens.caller_of(world, token_of(request))
     except InvalidToken:
         raise OAuth2Error("the access token opens nothing", error="invalid_token", status_code=401) from None
+    happening.by(request, found)
+    return found

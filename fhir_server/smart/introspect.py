@@ -10,7 +10,7 @@ from fhir_server.access.client import Client
 from fhir_server.services.authorization import authentication, clients
 from fhir_server.services.authorization.introspection import introspect
 from fhir_server.services.world import World
-from fhir_server.smart import bearer, requests
+from fhir_server.smart import bearer, happening, requests
 from fhir_server.smart.answers import answer, throttled, throttled_by_address
 
 PATH = "/auth/introspect"
@@ -23,6 +23,7 @@ async def introspection(world: World, request: Request) -> Response:
     await throttled_by_address(world, "introspect", request, LIMIT_OF_ADDRESS)
     form = await requests.read_form(request)
     asker = await _asker(world, request, form)
+    happening.of(request).client = asker.id
     await throttled(world, "introspect:client", asker.id, LIMIT_OF_CLIENT)
     token = form.get("token", "")
     if not token:
@@ -33,6 +34,7 @@ async def introspection(world: World, request: Request) -> Response:
 async def _asker(world: World, request: Request, form: dict[str, str]) -> Client:
     if bearer.token_of(request):
         caller = await bearer.caller(world, request)
+        # A token from outside names a client outside, which is nobody's here.
         client = await clients.get(world, caller.client)
         if client is None or (client.introspects and caller.subject):
             # A person's token does not carry the right of the app to look at other people's.

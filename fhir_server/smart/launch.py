@@ -10,7 +10,7 @@ from starlette.responses import Response
 from fhir_server.services.authorization import launches
 from fhir_server.services.authorization.launches import UnfitLaunchError
 from fhir_server.services.world import World
-from fhir_server.smart import bearer, requests
+from fhir_server.smart import bearer, happening, requests
 from fhir_server.smart.answers import answer, throttled
 
 LIMIT = "600/minute"
@@ -23,7 +23,8 @@ async def launch(world: World, request: Request) -> Response:
     if not launches.may_launch(caller):
         raise OAuth2Error("this token starts no apps", error="insufficient_scope", status_code=403)
     try:
-        text = await launches.register(world, caller, await requests.read_json(request))
+        text, patient = await launches.register(world, caller, await requests.read_json(request))
     except UnfitLaunchError as unfit:
         raise InvalidRequestError(str(unfit)) from None
+    happening.of(request).patients = (patient,) if patient else ()
     return answer({"launch": text, "iss": world.settings.bases[0].rstrip("/"), "expires_in": launches.SECONDS}, 201)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhir_server.services.world import World
+from fhir_server.smart import happening
 from fhir_server.smart.answers import NO_STORE, Endpoint
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]{1,260}")
@@ -23,6 +24,7 @@ def for_origins(endpoint: Endpoint) -> Endpoint:
         allowed = await _allowed(world, request)
         request.state.cors = allowed
         if request.method == "OPTIONS":
+            happening.of(request).interaction = ""
             return Response(status_code=204, headers={**NO_STORE, **allowed})
         return await endpoint(world, request)
 

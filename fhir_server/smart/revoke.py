@@ -9,7 +9,7 @@ from starlette.responses import Response
 from fhir_server.services.authorization import authentication
 from fhir_server.services.authorization.revocation import revoke
 from fhir_server.services.world import World
-from fhir_server.smart import requests
+from fhir_server.smart import happening, requests
 from fhir_server.smart.answers import NO_STORE, throttled_by_address
 
 PATH = "/auth/revoke"
@@ -21,6 +21,7 @@ async def revocation(world: World, request: Request) -> Response:
     await throttled_by_address(world, "revoke", request, LIMIT)
     form = await requests.read_form(request)
     client = await authentication.authenticate(world, requests.authorization(request), form, path=PATH)
+    happening.of(request).client = client.id
     if "token" not in form:
         raise InvalidRequestError("token is missing")
     await revoke(world, client, form["token"])

@@ -25,17 +25,17 @@ def router(door: Entrance) -> APIRouter:
     """The routes; every other method of an endpoint is refused with 405."""
     api = APIRouter()
 
-    def add(path: str, endpoint: Endpoint, methods: tuple[str, ...]) -> None:
+    def add(path: str, endpoint: Endpoint, methods: tuple[str, ...], interaction: str = "") -> None:
         others = [one for one in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") if one not in methods]
-        api.add_route(path, served(door, endpoint), list(methods), include_in_schema=False)
+        api.add_route(path, served(door, endpoint, interaction), list(methods), include_in_schema=False)
         api.add_route(path, served(door, _no_method(methods)), others, include_in_schema=False)
 
-    add("/auth/authorize", authorize, ("GET", "POST"))
-    add("/auth/token", for_origins(token), ("POST", "OPTIONS"))
-    add("/auth/revoke", for_origins(revocation), ("POST", "OPTIONS"))
-    add("/auth/introspect", introspection, ("POST",))
-    add("/auth/register", registration, ("POST",))
-    add("/auth/launch", launch, ("POST",))
+    add("/auth/authorize", authorize, ("GET", "POST"), "authorize")
+    add("/auth/token", for_origins(token), ("POST", "OPTIONS"), "token")
+    add("/auth/revoke", for_origins(revocation), ("POST", "OPTIONS"), "revoke")
+    add("/auth/introspect", introspection, ("POST",), "introspect")
+    add("/auth/register", registration, ("POST",), "register")
+    add("/auth/launch", launch, ("POST",), "launch")
     add(style.PATH, wellknown.app_style, ("GET", "HEAD", "OPTIONS"))
     for name, document in wellknown.DOCUMENTS.items():
         for base in ("", FHIR):

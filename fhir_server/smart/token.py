@@ -8,7 +8,7 @@ from starlette.responses import Response
 from fhir_server.services.authorization import authentication
 from fhir_server.services.authorization.exchange import exchange
 from fhir_server.services.world import World
-from fhir_server.smart import requests
+from fhir_server.smart import happening, requests
 from fhir_server.smart.answers import answer, throttled, throttled_by_address
 
 LIMIT_OF_ADDRESS = "600/minute"
@@ -21,5 +21,11 @@ async def token(world: World, request: Request) -> Response:
     await throttled_by_address(world, "token", request, LIMIT_OF_ADDRESS)
     form = await requests.read_form(request)
     client = await authentication.authenticate(world, requests.authorization(request), form)
+    mine = happening.of(request)
+    mine.client = client.id
+    if form.get("grant_type") == "refresh_token":
+        mine.interaction = "refresh"
     await throttled(world, "token:client", client.id, LIMIT_OF_CLIENT)
-    return answer(await exchange(world, client, form))
+    found = await exchange(world, client, form)
+    happening.issued(request, found["access_token"])
+    return answer(found)

@@ -210,4 +210,4 @@ async def logout(world: World, session: str) -> None:
 async def launched(world: World, client: Client, **context: Any) -> str:
     """The ``launch`` text of a context that an EMR registered."""
     emr = Caller("emr", role=Role.SYSTEM, scopes=parse("launch system/*.rs"))
-    return await launches.register(world, emr, {"client_id": client.id, **context})
+    return (await launches.register(world, emr, {"client_id": client.id, **context}))[0]

@@ -206,6 +206,24 @@ async def test_keys_are_published_before_they_sign_and_verify_after(world: World
     assert not any("d" in one for one in (await keys.published(world))["keys"])
 
 
+async def test_a_key_whose_time_is_over_signs_no_more(world: World) -> None:
+    now, day = world.clock(), 86400_000
+    before = await keys.signing(world, "id")
+    later = replace(world, clock=lambda: now + 29 * day + 23 * 3600_000 + 1800_000)
+    assert (await keys.signing(later, "id")).kid == before.kid
+    shown = [one["kid"] for one in (await keys.published(later))["keys"]]
+    much_later = replace(world, clock=lambda: now + 30 * day + 3600_000)
+    after = await keys.signing(much_later, "id")
+    assert after.kid != before.kid
+    assert after.kid in shown
+    assert await keys.verifying(much_later, "id", before.kid) is not None
+    at_last = replace(world, clock=lambda: now + 30 * day + 3 * 3600_000)
+    assert await keys.verifying(at_last, "id", before.kid) is None
+    await world.store.connection.collection("signing_keys").delete_many({})
+    world.memory.keys, world.memory.keys_read = (), 0
+    await keys.published(world)
+
+
 async def test_two_processes_make_the_same_key(world: World) -> None:
     await asyncio.gather(*(keys.rotate(world, "access") for _ in range(3)))
     serials = [one.serial for one in await keys.all_keys(world, anew=True) if one.use == "access"]

@@ -157,7 +157,7 @@ class _Check:
 
     def _refuse(self, error: str, text: str) -> NoReturn:
         state = self.given.get("state", "")[:LONGEST_STATE]
-        raise Redirected(answer_url(self.world, self.redirect_uri, state, error=error, error_description=text))
+        raise Redirected(answer_url(self.world, self.redirect_uri, state, error=error, error_description=text), error)
 
 
 def _plain(text: str) -> bool:

@@ -52,8 +52,9 @@ async def signing(world: World, use: Use) -> SigningKey:
     if not mine or mine[-1].created <= now - SIGNING_SECONDS + PUBLISHED_SECONDS:
         await _add(world, use, mine[-1].serial + 1 if mine else 1)
         mine = [one for one in await all_keys(world, anew=True) if one.use == use]
-    known = [one for one in mine if one.created <= now - PUBLISHED_SECONDS]
-    return known[-1] if known else mine[0]
+    lasting = [one for one in mine if one.until >= now + LONGEST_TOKEN_SECONDS]
+    known = [one for one in lasting if one.created <= now - PUBLISHED_SECONDS]
+    return known[-1] if known else lasting[0]
 
 
 async def rotate(world: World, use: Use) -> None:

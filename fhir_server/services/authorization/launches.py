@@ -46,8 +46,8 @@ def may_launch(caller: Caller) -> bool:
     return caller.role in STAFF
 
 
-async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> str:
-    """The ``launch`` text for a context in FHIR references or ids.
+async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> tuple[str, str]:
+    """The ``launch`` text for a context in FHIR references or ids, and its patient as a reference, or empty.
 
     :raises UnfitLaunchError: an app that is not there, or a context that is none.
     """
@@ -74,7 +74,7 @@ async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> st
     text = secrets.token_urlsafe(24)
     content = {"client": client.id, "by": caller.client, "launch": asdict(launch)}
     await world.store.authorization.launches.put(text, content, expires=world.now() + SECONDS, kept=KEPT_SECONDS)
-    return text
+    return text, launch.patient
 
 
 async def find(world: World, client: Client, text: str) -> tuple[Launch, str] | None:

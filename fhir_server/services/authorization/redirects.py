@@ -20,11 +20,12 @@ class Unredirectable(Exception):  # noqa: N818  an answer, not a defect
 
 
 class Redirected(Exception):  # noqa: N818  an answer, not a defect
-    """The request is refused, and the app hears of it: the browser goes to ``url``."""
+    """The request is refused, and the app hears of it: the browser goes to ``url``; ``error`` is OAuth's."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, error: str) -> None:
         super().__init__("the request is refused")
         self.url = url
+        self.error = error
 
 
 def answer_url(world: World, redirect_uri: str, state: str, **members: str) -> str:
