@@ -12,6 +12,8 @@ and never by ranges, ``:contains`` or an order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from fhir_server.fhir.types import SEALED_TYPES
 
 PERSONAL = SEALED_TYPES - {"Schedule", "Slot"}
@@ -53,3 +55,15 @@ def _read(table: str) -> dict[str, dict[str, str]]:
 
 SEALED = _read(_TABLE)
 """Type → sealed parameter → the wider parameter that has all of its values, or empty."""
+
+ANSWERS = {
+    "token": "Sealed: found by its value; it gives no order.",
+    "string": f"Sealed: found by the beginning of a text, of at most {LONGEST} characters, and by :exact; no order.",
+    "date": "Sealed: found by a year, a month or a day, without a prefix; it gives no order.",
+}
+"""What the CapabilityStatement says of a sealed parameter, by its type."""
+
+
+def beginnings(texts: Iterable[str]) -> Iterator[str]:
+    """What texts are found by: each of their beginnings, some of them several times."""
+    return (text[:end] for text in texts for end in range(1, min(len(text), LONGEST) + 1))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import dump
 from fhir_server.scheduling.proposal import short_key
+from fhir_server.search.definitions import Definition
 from fhir_server.search.extract import index_values
+from fhir_server.search.sealed import beginnings
 from fhir_server.services.access.about import patients_in
 from fhir_server.store.resources import Stored
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from fhir_server.services.world import World
 
 MOST_VALUES = 5_000
+BEGINNINGS = 8
+"""So many beginnings of a text weigh as much as a value."""
+
 LARGEST = 12 * 1024 * 1024
 """Bytes that a resource can grow to by patches: a document of MongoDB holds 16 MiB."""
 
@@ -89,9 +94,18 @@ def _index(*arguments: Any) -> dict[str, Any]:
     :raises Problem: 413 for more than an index can hold.
     """
     index = index_values(*arguments)
-    if sum(len(values) for values in index.values() if isinstance(values, list)) > MOST_VALUES:
+    weight = sum(_weight(name, values, arguments[1]) for name, values in index.items() if isinstance(values, list))
+    if weight > MOST_VALUES:
         raise problem(Category.TOO_LARGE, f"the resource has more than {MOST_VALUES} values to search by")
     return index
+
+
+def _weight(name: str, values: list[Any], definitions: Mapping[str, Definition]) -> int:
+    """How many values an index gets: of a sealed text one for each beginning, of which short ones are many."""
+    definition = definitions.get(name)
+    if definition is None or not definition.sealed or definition.type != "string":
+        return len(values)
+    return len(values) + sum(1 for _ in beginnings(values)) // BEGINNINGS
 
 
 def tombstone(before: Stored, at: int) -> Stored:

@@ -13,17 +13,20 @@ A hash is bound to type and parameter; a parameter that another one covers share
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from fhir_server.fhir.temporal import date_range
 from fhir_server.search.definitions import Definition, Definitions
-from fhir_server.search.sealed import LONGEST, PERSONAL
+from fhir_server.search.sealed import PERSONAL, beginnings
 from fhir_server.store.sealing import Sealer
 
-Seal = Callable[[Any], Any]
+Known = dict[tuple[str, str], bytes]
+"""Hashes of one resource: what is a part of a name is a beginning in several of its parameters."""
+
+Seal = Callable[[Any, Known], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class SealedIndex:
         seals = self._by_type.get(type_)
         if not seals:
             return dict(index)
-        return {name: seals[name](value) if name in seals else value for name, value in index.items()}
+        known: Known = {}
+        return {name: seals[name](value, known) if name in seals else value for name, value in index.items()}
 
     def value(self, hashed: Hashed) -> Any:
         """The stored form of one searched value."""
@@ -92,24 +96,27 @@ class SealedIndex:
             (f"{one.code}:of-type", self._each(domain_of(one, ":of-type"))),
         ]
 
+    def _hashes(self, domain: str, texts: Iterable[str], known: Known) -> list[bytes]:
+        """Of each text once."""
+        found: list[bytes] = []
+        for text in dict.fromkeys(texts):
+            key = (domain, text)
+            hashed = known.get(key)
+            if hashed is None:
+                hashed = known[key] = self._sealer.hashed(domain, text)
+            found.append(hashed)
+        return found
+
     def _each(self, domain: str) -> Seal:
-        hashed = self._sealer.hashed
-        return lambda value: [hashed(domain, one) for one in _listed(value)]
+        return lambda value, known: self._hashes(domain, _listed(value), known)
 
     def _beginnings(self, domain: str) -> Seal:
-        hashed = self._sealer.hashed
-
-        def seal(value: Any) -> list[bytes]:
-            starts = {text[:end]: None for text in _listed(value) for end in range(1, min(len(text), LONGEST) + 1)}
-            return [hashed(domain, start) for start in starts]
-
-        return seal
+        return lambda value, known: self._hashes(domain, beginnings(_listed(value)), known)
 
     def _days(self, domain: str) -> Seal:
-        hashed = self._sealer.hashed
-        return lambda value: [
-            hashed(domain, text) for text in dict.fromkeys(day for one in _listed(value) for day in self._holding(one))
-        ]
+        return lambda value, known: self._hashes(
+            domain, (day for one in _listed(value) for day in self._holding(one)), known
+        )
 
     def _holding(self, span: Mapping[str, int]) -> list[str]:
         """The year, the month and the day in which a time lies wholly."""
@@ -125,7 +132,7 @@ class SealedIndex:
         def one(value: str) -> str:
             return self._reference(domain, value) if value.startswith("#") else value
 
-        return lambda value: [one(each) for each in value] if isinstance(value, list) else one(value)
+        return lambda value, _: [one(each) for each in value] if isinstance(value, list) else one(value)
 
     def _reference(self, domain: str, text: str) -> str:
         return f"#{base64.urlsafe_b64encode(self._sealer.hashed(domain, text)).decode()}"

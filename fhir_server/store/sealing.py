@@ -10,11 +10,11 @@ https://nvlpubs.nist.gov/nistpubs/Legacy/SP/nistspecialpublication800-38d.pdf
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,6 +28,7 @@ HASH_BYTES = 12
 
 _FORMAT = b"\x01"
 _HEADER = 1 + ID_BYTES
+_BLOCK = 64
 _OWN = b"\0" * ID_BYTES
 """The key id of what is sealed under keys derived from the root key."""
 
@@ -53,7 +54,7 @@ class Sealer:
     """Seals and opens with the ring that it has; it has none before the store is opened."""
 
     def __init__(self, ring: KeyRing | None = None) -> None:
-        self._derived: dict[str, bytes] = {}
+        self._begun: dict[str, tuple[Any, Any]] = {}
         self._own: dict[str, AESGCM] = {}
         if ring:
             self.adopt(ring)
@@ -103,8 +104,11 @@ class Sealer:
 
     def hashed(self, domain: str, text: str) -> bytes:
         """The keyed hash of a text, HMAC-SHA-256 cut to 12 bytes; equal texts of another domain have another one."""
-        key = self._derived.get(domain) or self._derive("hash", domain)
-        return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")[:HASH_BYTES]
+        begun = self._begun.get(domain) or self._begin(domain)
+        inner, outer = begun[0].copy(), begun[1].copy()
+        inner.update(text.encode("utf-8", "surrogatepass"))
+        outer.update(inner.digest())
+        return bytes(outer.digest()[:HASH_BYTES])
 
     @staticmethod
     def _opened(key: AESGCM, sealed: bytes, bound: str, place: str) -> bytes:
@@ -119,12 +123,17 @@ class Sealer:
             self._own[area] = AESGCM(derived(self._root, f"seal|{area}"))
         return self._own[area]
 
-    def _derive(self, use: str, name: str) -> bytes:
-        self._derived[name] = derived(self._root, f"{use}|{name}")
-        return self._derived[name]
+    def _begin(self, domain: str) -> tuple[Any, Any]:
+        """HMAC as far as it is the same for every text: a third of the time of a whole one, and a write has hundreds.
+
+        https://www.rfc-editor.org/rfc/rfc2104
+        """
+        key = derived(self._root, f"hash|{domain}").ljust(_BLOCK, b"\0")
+        begun = tuple(hashlib.sha256(bytes(one ^ pad for one in key)) for pad in (0x36, 0x5C))
+        self._begun[domain] = (begun[0], begun[1])
+        return self._begun[domain]
 
 
-@lru_cache(maxsize=1024)
 def derived(root: bytes, name: str) -> bytes:
     """A key of its own for one use. https://www.rfc-editor.org/rfc/rfc5869"""
     return HKDF(SHA256(), KEY_BYTES, None, name.encode()).derive(root)

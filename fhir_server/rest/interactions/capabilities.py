@@ -14,6 +14,7 @@ from fhir_server.rest.context import PATCH_JSON, Context
 from fhir_server.rest.operations import table
 from fhir_server.rest.patches import MERGE_JSON
 from fhir_server.search.definitions import Definitions
+from fhir_server.search.sealed import ANSWERS
 from fhir_server.services.authorization import discovery
 from fhir_server.services.world import World
 
@@ -107,7 +108,9 @@ def _type(world: World, definitions: Definitions, type_: str) -> TypeDescription
     return TypeDescription(
         type=type_,
         interactions=INTERACTIONS,
-        search_params=[SearchParam(one.code, one.type, one.url) for one in mine.values()],
+        search_params=[
+            SearchParam(one.code, one.type, one.url, ANSWERS[one.type] if one.sealed else "") for one in mine.values()
+        ],
         includes=[f"{type_}:{one.code}" for one in mine.values() if one.type == "reference"],
         revincludes=[
             f"{other}:{one.code}"

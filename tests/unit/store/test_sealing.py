@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 
-from fhir_server.store.sealing import HASH_BYTES, Sealer, SealError, UnknownKeyError, key_of
+from fhir_server.store.sealing import HASH_BYTES, Sealer, SealError, UnknownKeyError, derived, key_of
 from tests.builders.sealing import ring
 
 BODY = b'{"resourceType":"Patient","name":[{"family":"Nobody"}]}'
@@ -98,6 +100,12 @@ def test_hashes_are_equal_within_a_domain_and_a_root(sealer):
     others |= {sealer.hashed("Patient.address", "ada"), Sealer(ring()).hashed("Patient.name", "ada")}
     assert one not in others
     assert len(others) == 4
+
+
+def test_a_hash_is_an_hmac(sealer):
+    key = derived(sealer._root, "hash|d")
+    for text in ("", "ada", "Núñez", "x" * 300):
+        assert sealer.hashed("d", text) == hmac.digest(key, text.encode(), "sha256")[:HASH_BYTES]
 
 
 def test_nothing_shows_a_key(sealer):
