@@ -16,13 +16,19 @@ from fhir_server import log
 from fhir_server.bootstrap import build, prepare
 from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
+from fhir_server.remote import throttle
 from fhir_server.rest import metrics
 from fhir_server.rest.door import PREFIX, Door
 from fhir_server.rest.landing import landing_page
 from fhir_server.settings import Settings
+from fhir_server.smart.router import router as authorization_router
 
 SUPERVISOR = "FHIR_SUPERVISOR_PID"
 """Set by ``fhir-server serve``: the process whose workers end with it."""
+
+
+WELL_KNOWN = f"{PREFIX}/.well-known/"
+"""Below the FHIR base, but not of FHIR: discovery of the authorization server."""
 
 
 class Server(FastAPI):
@@ -33,7 +39,8 @@ class Server(FastAPI):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path = scope["path"]
-            if path.startswith(PREFIX) and path[len(PREFIX) :][:1] in {"", "/"}:
+            below = path.startswith(PREFIX) and path[len(PREFIX) :][:1] in {"", "/"}
+            if below and not path.startswith(WELL_KNOWN):
                 await self.door(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
@@ -56,10 +63,12 @@ def create_app(settings: Settings) -> Server:
         finally:
             door.world = None
             await world.store.close()
+            await throttle.close()
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
     app.door = door
     _add_pages(app, door)
+    app.include_router(authorization_router(door))
     return app
 
 

@@ -15,10 +15,13 @@ from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
+from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.authorization import issuers
+from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.services.rebuild import rebuild_index
 from fhir_server.services.world import World
@@ -31,7 +34,7 @@ log = get_logger("bootstrap")
 def build(settings: Settings) -> World:
     """A world whose database is not asked yet.
 
-    :raises ValueError: the settings name an unknown time zone.
+    :raises ValueError: the settings name an unknown time zone, or trusted issuers that cannot be read.
     """
     try:
         zone = ZoneInfo(settings.timezone)
@@ -54,6 +57,7 @@ def build(settings: Settings) -> World:
             Profiles(artifacts.structure_definitions, terminology.members),
         ),
         catalogue=Catalogue(store, settings.bases),
+        memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
         zone=zone,
         bases=settings.bases,
         hosts=settings.hosts,

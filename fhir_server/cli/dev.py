@@ -106,6 +106,7 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
     """Create what is missing; with ``seed`` fill an empty database, and finish what an interrupted run began."""
     from fhir_server.bootstrap import open_world
     from fhir_server.cli.seed import seed_demo
+    from fhir_server.services.authorization.demo import demo_clients
     from fhir_server.services.authorization.demo_accounts import demo_accounts
 
     async with open_world(settings) as world:
@@ -116,6 +117,7 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
             await seed_demo(world)
             folder.remember("seed", "done")
         await demo_accounts(world.world)
+        await demo_clients(world.world, folder.path)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, settings: Settings, notes: tuple[str, ...]) -> None:

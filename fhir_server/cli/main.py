@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fhir_server.cli.clients import clients_app
 from fhir_server.cli.dev import dev
 from fhir_server.cli.doctor import doctor
 from fhir_server.cli.load import load
@@ -53,6 +54,7 @@ app.command()(load)
 app.command()(seed)
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(user_app, name="user")
+app.add_typer(clients_app, name="client")
 
 
 def main() -> None:

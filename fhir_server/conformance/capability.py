@@ -14,6 +14,9 @@ FHIR_VERSION = "4.0.1"
 SOFTWARE = "fhir-scheduling-server"
 """The id of what the software can do, wherever it runs."""
 
+OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
 Resource = dict[str, Any]
 
 
@@ -57,7 +60,8 @@ class TypeDescription:
 class ServerDescription:
     """What the whole server offers; ``date`` is a FHIR dateTime, ``operations`` those without a type.
 
-    ``compartments`` are canonical URLs of CompartmentDefinitions.
+    ``compartments`` are canonical URLs of CompartmentDefinitions, ``oauth`` the authorization server's endpoints by
+    their names in the extension oauth-uris.
     """
 
     base_url: str
@@ -73,13 +77,14 @@ class ServerDescription:
     software: str = "fhir-server"
     title: str = "FHIR scheduling server"
     security: str = ""
+    oauth: Sequence[tuple[str, str]] = ()
 
 
 def capability_statement(server: ServerDescription) -> Resource:
     """The CapabilityStatement of kind *instance* that says what ``server`` says."""
     rest: Resource = {"mode": "server"}
     if server.security:
-        rest["security"] = {"description": server.security}
+        rest["security"] = _security(server)
     rest["resource"] = [_resource(described) for described in sorted(server.types, key=lambda one: one.type)]
     _put(rest, "interaction", [{"code": code} for code in server.interactions])
     _put(rest, "searchParam", [_search_param(param) for param in server.search_params])
@@ -118,6 +123,18 @@ def software_statement(server: ServerDescription) -> Resource:
         **kept,
         "kind": "capability",
     }
+
+
+def _security(server: ServerDescription) -> Resource:
+    """SMART on FHIR, https://hl7.org/fhir/smart-app-launch/conformance.html#declaring-support-for-oauth2-endpoints."""
+    found: Resource = {}
+    if server.oauth:
+        uris = [{"url": name, "valueUri": url} for name, url in server.oauth]
+        found["extension"] = [{"url": OAUTH_URIS, "extension": uris}]
+    found["cors"] = True
+    found["service"] = [{"coding": [{"system": SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}]
+    found["description"] = server.security
+    return found
 
 
 def _resource(described: TypeDescription) -> Resource:

@@ -4,6 +4,7 @@
         /lock          exclusive lock, also held by the databases until they are gone
         /mongo  /mongod.log  /mongod.log.1
         /redis  /redis.log   /redis.log.1
+        /demo-ehr.pem  /demo-ehr-app.secret   what the demo clinic's clients prove themselves with
 """
 
 from __future__ import annotations
@@ -27,7 +28,18 @@ NEEDED_BYTES = 300 * 1024 * 1024
 _MARKER = "folder.json"
 _LOCK = "lock"
 _DRAFT = "folder.new"
-_OURS = ("mongo", "mongod.log", "mongod.log.1", "redis", "redis.log", "redis.log.1", _DRAFT, _MARKER)
+_OURS = (
+    "mongo",
+    "mongod.log",
+    "mongod.log.1",
+    "redis",
+    "redis.log",
+    "redis.log.1",
+    "demo-ehr.pem",
+    "demo-ehr-app.secret",
+    _DRAFT,
+    _MARKER,
+)
 _LOCK_SECONDS = 2.0
 
 

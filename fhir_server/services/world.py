@@ -12,6 +12,7 @@ from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.search.definitions import Definitions
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
@@ -25,6 +26,7 @@ class World:
     """Everything with an effect, built once in ``bootstrap`` and passed in.
 
     ``clock`` gives milliseconds since the epoch; ``zone`` reads search values without an offset.
+    ``memory`` is what this process remembers of tokens and keys.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
     """
 
@@ -36,6 +38,7 @@ class World:
     definitions: Definitions
     validator: Validator
     catalogue: Catalogue
+    memory: Memory
     zone: ZoneInfo
     bases: tuple[str, ...]
     hosts: frozenset[str]

@@ -8,7 +8,9 @@ from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
 from fhir_server.store.accounts import ACCOUNTS, Accounts
-from fhir_server.store.authorization.epoch import ACCESS_EPOCH, AccessEpoch
+from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
+from fhir_server.store.authorization.collections import Authorization
+from fhir_server.store.authorization.epoch import AccessEpoch
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.epoch import EPOCH, Epoch
@@ -36,6 +38,7 @@ class Store:
     secrets: Secrets
     accounts: Accounts
     sessions: Sessions
+    authorization: Authorization
     access_epoch: AccessEpoch
     swept: dict[str, int] = field(default_factory=dict)
 
@@ -59,7 +62,17 @@ class Store:
         """
         outdated = await layout.settle(self.connection)
         existing = set(await self.connection.database.list_collection_names())
-        for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, ACCOUNTS, SESSIONS, ACCESS_EPOCH):
+        for name in (
+            *RESOURCE_TYPES,
+            HISTORY,
+            CALENDAR,
+            IDEMPOTENCY,
+            GUARDS,
+            EPOCH,
+            ACCOUNTS,
+            SESSIONS,
+            *AUTHORIZATION,
+        ):
             if name not in existing:
                 await _create_collection(self.connection, name)
         await indexes.create(self.connection)
@@ -103,5 +116,6 @@ def open_store(settings: Settings) -> Store:
         Secrets(connection),
         Accounts(connection),
         Sessions(connection),
+        Authorization.over(connection),
         AccessEpoch(connection),
     )

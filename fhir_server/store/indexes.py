@@ -10,6 +10,7 @@ from pymongo import IndexModel
 
 from fhir_server.store import history
 from fhir_server.store.accounts import ACCOUNTS
+from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
 from fhir_server.store.idempotency import IDEMPOTENCY
 from fhir_server.store.resources import HISTORY
@@ -53,6 +54,7 @@ def models() -> Mapping[str, list[IndexModel]]:
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     found[ACCOUNTS] = [IndexModel([("key", 1)], unique=True)]
     found[SESSIONS] = [IndexModel([("until", 1)], expireAfterSeconds=0), IndexModel([("account", 1)])]
+    found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
     return found
 
 

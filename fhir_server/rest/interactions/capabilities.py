@@ -14,6 +14,7 @@ from fhir_server.rest.context import PATCH_JSON, Context
 from fhir_server.rest.operations import table
 from fhir_server.rest.patches import MERGE_JSON
 from fhir_server.search.definitions import Definitions
+from fhir_server.services.authorization import discovery
 from fhir_server.services.world import World
 
 INTERACTIONS = (
@@ -82,8 +83,23 @@ def describe(world: World, base: str) -> ServerDescription:
         ],
         formats=("application/fhir+json", "json", "application/fhir+xml", "xml"),
         patch_formats=(PATCH_JSON, MERGE_JSON, "application/fhir+json", "application/fhir+xml"),
-        security="None yet: the server listens on loopback addresses only.",
+        security="SMART App Launch: a bearer token with scopes says who asks and what they may do.",
+        oauth=_oauth(world),
     )
+
+
+def _oauth(world: World) -> list[tuple[str, str]]:
+    """The endpoints that the authorization server's own metadata name."""
+    said = discovery.smart_configuration(world)
+    members = {
+        "authorize": "authorization_endpoint",
+        "token": "token_endpoint",
+        "introspect": "introspection_endpoint",
+        "revoke": "revocation_endpoint",
+        "register": "registration_endpoint",
+        "manage": "management_endpoint",
+    }
+    return [(name, said[member]) for name, member in members.items() if member in said]
 
 
 def _type(world: World, definitions: Definitions, type_: str) -> TypeDescription:

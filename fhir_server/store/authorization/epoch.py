@@ -1,7 +1,8 @@
-"""The epoch of access: tells each process whether the tokens that it remembers may still be believed.
+"""The access epoch: tells each process whether the tokens that it remembers are still good.
 
-Whatever ends access (a revoked grant, a disabled account, an ended session) moves it on after it is written. A process
-compares the number with the one under which it remembered a token.
+Whoever ends access (a revoked grant, a disabled account or client, an ended session, other clinics) writes that first
+and then moves the epoch on. A process reads the epoch before every answer and forgets what it remembers of an
+older one.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 from fhir_server.store.driver import Connection
+from fhir_server.store.epoch import EPOCH, Epoch
 
-ACCESS_EPOCH = "access_epoch"
 
-
-class AccessEpoch:
-    """One small document that all processes read."""
+class AccessEpoch(Epoch):
+    """One small document that all processes read; never None, for nobody announces anything here."""
 
     def __init__(self, connection: Connection) -> None:
-        self._collection = connection.collection(ACCESS_EPOCH)
+        super().__init__(connection)
+        self._documents = connection.collection(EPOCH)
 
-    async def current(self) -> int:
-        found: dict[str, Any] | None = await self._collection.find_one({"_id": "access"})
+    async def _read(self) -> int | None:
+        found: dict[str, Any] | None = await self._documents.find_one({"_id": "access"})
         return int(found["n"]) if found else 0
 
     async def moved(self) -> None:
-        """Say that somebody's access has ended."""
-        await self._collection.update_one({"_id": "access"}, {"$inc": {"n": 1}}, upsert=True)
+        """After the end of somebody's access: every process forgets, before its next answer."""
+        await self._documents.update_one({"_id": "access"}, {"$inc": {"n": 1}}, upsert=True)

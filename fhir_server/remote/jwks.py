@@ -1,0 +1,172 @@
+"""Key sets of others by their address, fetched so that nobody can send us where we should not go.
+
+Only https is followed (on a developer's machine also http to loopback). The name is resolved here, every address
+that is not public is refused, and the connection goes to the address that was checked. No redirects, no proxies, at
+most 64 kB, three seconds for all of it. A set is remembered no longer than its Cache-Control says.
+https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html#registering-a-client-communicating-public-keys
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from fhir_server.remote.http import httpx
+
+LARGEST = 64 * 1024
+SECONDS = 3.0
+DEFAULT_AGE = 300
+OLDEST_AGE = 3600
+UNKNOWN_KEY_SECONDS = 30.0
+"""An unknown key makes us ask again, but not more often than this."""
+SETS = 1000
+
+_EMBEDDED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))
+_AGE = re.compile(r"max-age\s*=\s*\"?(\d{1,9})")
+
+
+class KeysNotReachedError(Exception):
+    """The address may not be asked, or did not answer with a key set; one sentence without the answer."""
+
+
+@dataclass(slots=True)
+class _Held:
+    keys: dict[str, Any]
+    until: float
+    asked: float
+
+
+class KeySets:
+    """The key sets that this process knows.
+
+    :param loopback: whether loopback addresses are followed, also with http.
+    """
+
+    def __init__(self, *, loopback: bool) -> None:
+        self._loopback = loopback
+        self._held: dict[str, _Held] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def get(self, url: str, kid: str) -> dict[str, Any]:
+        """The key set at an address, asked again when what we know is over or does not name ``kid``.
+
+        :raises KeysNotReachedError: it cannot be had now.
+        """
+        async with self._locks.setdefault(url, asyncio.Lock()):
+            held, now = self._held.get(url), time.monotonic()
+            if held is not None and held.until > now:
+                named = any(isinstance(one, dict) and one.get("kid") == kid for one in held.keys.get("keys", ()))
+                if named or held.asked + UNKNOWN_KEY_SECONDS > now:
+                    return held.keys
+            keys, age = await fetch(url, loopback=self._loopback)
+            while len(self._held) >= SETS:
+                del self._held[next(iter(self._held))]
+            self._held[url] = _Held(keys, now + age, now)
+            return keys
+
+
+def check_url(url: str, *, loopback: bool) -> None:
+    """Whether such an address may be registered at all.
+
+    :raises KeysNotReachedError: with the reason.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise KeysNotReachedError("not a URL") from None
+    if not parts.hostname or parts.username is not None or parts.fragment or not url.isascii() or len(url) > 2000:
+        raise KeysNotReachedError("not a plain URL")
+    if parts.scheme != "https" and not (loopback and parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise KeysNotReachedError("keys are fetched by https only")
+
+
+async def fetch(url: str, *, loopback: bool) -> tuple[dict[str, Any], int]:
+    """A key set and for how many seconds it may be remembered.
+
+    :raises KeysNotReachedError: for every fault, also after three seconds.
+    """
+    check_url(url, loopback=loopback)
+    try:
+        async with asyncio.timeout(SECONDS):
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            address = await _checked_address(str(parts.hostname), port, loopback=loopback)
+            body, headers = await _get(url, address)
+    except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL):
+        raise KeysNotReachedError("the address of the keys does not answer") from None
+    try:
+        keys = json.loads(body)
+    except (ValueError, RecursionError):
+        raise KeysNotReachedError("the keys are no JSON") from None
+    if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
+        raise KeysNotReachedError("the keys are no JWKS")
+    return keys, _age(headers.get("cache-control", ""))
+
+
+async def _checked_address(host: str, port: int, *, loopback: bool) -> str:
+    """One address of the host; all of them may be reached."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(one[4][0]) for one in found]
+    if not addresses or not all(_may_be_reached(one, loopback=loopback) for one in addresses):
+        raise KeysNotReachedError("the address of the keys is not public")
+    return addresses[0]
+
+
+def _may_be_reached(text: str, *, loopback: bool) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif any(address in network for network in _EMBEDDED):
+            return False
+    if loopback and address.is_loopback:
+        return True
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _get(url: str, address: str) -> tuple[bytes, Any]:
+    """The answer of a checked address under the name of the URL: in TLS, in the certificate and in Host."""
+    asked = httpx.URL(url)
+    host = asked.netloc.decode("ascii")
+    extensions = {"sni_hostname": asked.host}
+    async with (
+        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
+        client.stream(
+            "GET",
+            asked.copy_with(host=address),
+            headers={"Host": host, "Accept": "application/json", "Accept-Encoding": "identity"},
+            extensions=extensions,
+        ) as answer,
+    ):
+        if answer.status_code != httpx.codes.OK:
+            raise KeysNotReachedError("the address of the keys does not answer with keys")
+        body = b""
+        async for part in answer.aiter_raw():
+            body += part
+            if len(body) > LARGEST:
+                raise KeysNotReachedError("the keys are too large")
+        return body, answer.headers
+
+
+def _age(cache_control: str) -> int:
+    """How long a set may be remembered; five minutes where the answer says nothing."""
+    words = cache_control.lower()
+    if "no-store" in words or "no-cache" in words:
+        return 0
+    found = _AGE.search(words)
+    return min(int(found[1]), OLDEST_AGE) if found else DEFAULT_AGE

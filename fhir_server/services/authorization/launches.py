@@ -1,0 +1,93 @@
+"""EHR launches: the context in which an EMR starts an app. https://hl7.org/fhir/smart-app-launch/app-launch.html
+
+The EMR registers patient, encounter, appointment and intent for one app, and opens the app with the ``launch`` text
+that it gets. The app brings it to the authorization endpoint within five minutes, and it is good for one consent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fhir_server.access.caller import STAFF, Caller, Role
+from fhir_server.access.client import Client
+from fhir_server.services.authorization import clients
+from fhir_server.services.authorization.context import is_id
+from fhir_server.services.world import World
+from fhir_server.store.authorization.tickets import digest
+
+SECONDS = 300
+KEPT_SECONDS = 3600
+_TYPES = {"patient": "Patient", "encounter": "Encounter", "appointment": "Appointment"}
+
+
+class UnfitLaunchError(ValueError):
+    """What cannot be launched: one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """References are local (``Patient/1``); ``account`` is who sits at the EMR, where it says so."""
+
+    patient: str = ""
+    encounter: str = ""
+    appointment: str = ""
+    intent: str = ""
+    need_patient_banner: bool = True
+    account: str = ""
+
+
+def may_launch(caller: Caller) -> bool:
+    """Whether somebody starts apps: staff, or a backend registered for it by the scope ``launch``."""
+    if caller.role is Role.SYSTEM:
+        return "launch" in caller.scopes.others and "system" in caller.scopes.contexts
+    return caller.role in STAFF
+
+
+async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> str:
+    """The ``launch`` text for a context in FHIR references or ids.
+
+    :raises UnfitLaunchError: an app that is not there, or a context that is none.
+    """
+    known = {"client_id", "intent", "need_patient_banner", "account", *_TYPES}
+    if not known >= asked.keys():
+        raise UnfitLaunchError(f"a launch has {', '.join(sorted(known))}")
+    texts = {name: asked.get(name, "") for name in ("client_id", "intent", "account", *_TYPES)}
+    if not all(isinstance(value, str) and len(value) <= 200 for value in texts.values()):
+        raise UnfitLaunchError("the members of a launch are texts")
+    banner = asked.get("need_patient_banner", True)
+    if not isinstance(banner, bool):
+        raise UnfitLaunchError("need_patient_banner is true or false")
+    client = await clients.get(world, texts["client_id"])
+    if client is None or client.disabled or "launch" not in client.scopes.others:
+        raise UnfitLaunchError("client_id names no app that can be launched")
+    account = texts["account"] if caller.role is Role.SYSTEM else caller.subject
+    launch = Launch(
+        **{name: _reference(name, texts[name]) for name in _TYPES},
+        intent=texts["intent"],
+        need_patient_banner=banner,
+        account=account,
+    )
+    text = secrets.token_urlsafe(24)
+    content = {"client": client.id, "by": caller.client, "launch": asdict(launch)}
+    await world.store.authorization.launches.put(text, content, expires=world.now() + SECONDS, kept=KEPT_SECONDS)
+    return text
+
+
+async def find(world: World, client: Client, text: str) -> tuple[Launch, str] | None:
+    """The context of a launch text and the digest by which it is used; None: unknown, over, used, of another app."""
+    found = await world.store.authorization.launches.get(text)
+    if found is None or found["client"] != client.id or "used" in found or found["expires"] <= world.now():
+        return None
+    return Launch(**found["launch"]), digest(text)
+
+
+def _reference(name: str, text: str) -> str:
+    if not text:
+        return ""
+    id_ = text.removeprefix(f"{_TYPES[name]}/")
+    if not is_id(id_):
+        raise UnfitLaunchError(f"{name} is a local reference such as {_TYPES[name]}/1")
+    return f"{_TYPES[name]}/{id_}"
