@@ -45,7 +45,12 @@ async def complete(world: World, before: Session) -> Opened | None:
     """The session of somebody who proved the second factor as well, in place of ``before``; None if that is gone."""
     if not await world.store.sessions.remove(before.id):
         return None
-    return await open_session(world, before.account, complete=True, request=before.request)
+    cookie, now = secrets.token_urlsafe(32), world.now()
+    authenticated = before.authenticated if before.complete else now
+    after = replace(before, id=digest(cookie), complete=True, authenticated=authenticated, used=now)
+    after = replace(after, idle=_idle_end(world, now))
+    await world.store.sessions.insert(after)
+    return Opened(after, cookie)
 
 
 async def use(world: World, cookie: str) -> Session | None:
