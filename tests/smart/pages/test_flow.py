@@ -66,6 +66,7 @@ async def test_nothing_left_is_asked_about_again(clinic: People, browser: Browse
     again = await browser.submit(page, "consent", decision="allow", without=["openid", "patient/Appointment.rs"])
     assert again.status_code == 400
     assert "choose Deny" in again.text
+    assert "checked" not in again.text, "what was taken away stays away"
 
 
 async def test_deny_and_cancel_send_back(clinic: People, browser: Browser, ask: Ask) -> None:
