@@ -6,6 +6,7 @@ import math
 
 from fastapi.responses import Response
 
+from fhir_server.log import get_logger
 from fhir_server.remote import throttle
 from fhir_server.services.authorization import accounts, pending, sessions
 from fhir_server.services.authorization.pending import Pending
@@ -15,6 +16,8 @@ from fhir_server.smart.pages.rendering import LANGUAGE
 from fhir_server.smart.pages.texts import TEXTS
 from fhir_server.smart.pages.visit import Visit, give_cookie, go
 from fhir_server.store.accounts import folded
+
+log = get_logger("pages")
 
 LIMITS = {"person": "10/5 minutes", "address": "200/5 minutes"}
 """Attempts of one address: for one username, so that nobody elsewhere is locked out by them, and for all."""
@@ -46,13 +49,16 @@ async def log_in(visit: Visit) -> Response:
         key = f"login:{folded(username)}:{visit.address}"
         wait = await throttle.allow(world.settings, key, LIMITS["person"])
     if wait:
+        log.warning("logins limited")
         return await too_many(await _form(visit, asked, waiting(wait), 429), wait)
     account = await accounts.authenticate(world, username, password)
     if account is None:
+        log.info("login refused")
         return await _form(visit, asked, t["login_wrong"], 400)
     if visit.session is not None:
         await sessions.close(world, visit.session)
     more = accounts.needs_second_factor(world, account)
+    log.info("logged in", account=account.id, complete=not more)
     opened = await sessions.open_session(world, account.id, complete=not more, request=asked.id if asked else "")
     return entered(visit, opened, asked)
 

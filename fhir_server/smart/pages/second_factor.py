@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi.responses import Response
 
 from fhir_server.access.account import Account
+from fhir_server.log import get_logger
 from fhir_server.remote import throttle
 from fhir_server.services.authorization import second_factor, sessions
 from fhir_server.smart.pages.flow import address, request_of
@@ -13,6 +14,8 @@ from fhir_server.smart.pages.rendering import LANGUAGE
 from fhir_server.smart.pages.texts import TEXTS
 from fhir_server.smart.pages.visit import Visit, give_cookie, go
 from fhir_server.store.sessions import Session
+
+log = get_logger("pages")
 
 LIMIT = "10/15 minutes"
 """Codes of one account: only who knows its password gets so far."""
@@ -39,6 +42,7 @@ async def prove_second_factor(visit: Visit) -> Response:
         codes = await second_factor.enroll(world, account, code)
         right = bool(codes)
     if not right:
+        log.info("code refused", account=account.id)
         return await _form(visit, account, TEXTS[LANGUAGE]["code_wrong"], 400)
     opened = await sessions.complete(world, session)
     if opened is None:
