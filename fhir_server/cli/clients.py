@@ -113,6 +113,14 @@ def disable(id_: Id, *, mongo_uri: Uri = None) -> None:
     _run(mongo_uri, lambda world: clients.disable(world, id_))
 
 
+@clients_app.command("enable")
+def enable(id_: Id, *, mongo_uri: Uri = None) -> None:
+    """Give a client tokens again."""
+    from fhir_server.services.authorization import clients
+
+    _run(mongo_uri, lambda world: clients.enable(world, id_))
+
+
 @clients_app.command("rotate-secret")
 def rotate_secret(id_: Id, *, as_json: AsJson = False, mongo_uri: Uri = None) -> None:
     """Make a new secret, the only line on stdout, once; the old one is void."""

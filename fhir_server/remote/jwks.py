@@ -26,6 +26,8 @@ DEFAULT_AGE = 300
 OLDEST_AGE = 3600
 UNKNOWN_KEY_SECONDS = 30.0
 """An unknown key makes us ask again, but not more often than this."""
+FAILED_SECONDS = 5.0
+"""An address that did not answer is not asked again for so long."""
 SETS = 1000
 
 _EMBEDDED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))
@@ -52,6 +54,7 @@ class KeySets:
     def __init__(self, *, loopback: bool) -> None:
         self._loopback = loopback
         self._held: dict[str, _Held] = {}
+        self._failed: dict[str, float] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, url: str, kid: str) -> dict[str, Any]:
@@ -65,11 +68,24 @@ class KeySets:
                 named = any(isinstance(one, dict) and one.get("kid") == kid for one in held.keys.get("keys", ()))
                 if named or held.asked + UNKNOWN_KEY_SECONDS > now:
                     return held.keys
-            keys, age = await fetch(url, loopback=self._loopback)
-            while len(self._held) >= SETS:
-                del self._held[next(iter(self._held))]
-            self._held[url] = _Held(keys, now + age, now)
+            if self._failed.get(url, 0.0) > now:
+                raise KeysNotReachedError("the address of the keys did not answer a moment ago")
+            try:
+                keys, age = await fetch(url, loopback=self._loopback)
+            except KeysNotReachedError:
+                _bounded(self._failed)[url] = time.monotonic() + FAILED_SECONDS
+                raise
+            _bounded(self._held)[url] = _Held(keys, now + age, now)
+            if len(self._locks) > SETS:
+                self._locks = {name: lock for name, lock in self._locks.items() if lock.locked()}
             return keys
+
+
+def _bounded(known: dict[str, Any]) -> dict[str, Any]:
+    """The same with room for one more; the oldest goes."""
+    while len(known) >= SETS:
+        del known[next(iter(known))]
+    return known
 
 
 def check_url(url: str, *, loopback: bool) -> None:
@@ -115,12 +131,13 @@ async def _checked_address(host: str, port: int, *, loopback: bool) -> str:
     """One address of the host; all of them may be reached."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(one[4][0]) for one in found]
-    if not addresses or not all(_may_be_reached(one, loopback=loopback) for one in addresses):
+    if not addresses or not all(may_be_reached(one, loopback=loopback) for one in addresses):
         raise KeysNotReachedError("the address of the keys is not public")
     return addresses[0]
 
 
-def _may_be_reached(text: str, *, loopback: bool) -> bool:
+def may_be_reached(text: str, *, loopback: bool) -> bool:
+    """Whether an address is public; loopback ones where they are allowed."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:

@@ -171,6 +171,21 @@ async def test_of_the_same_assertion_in_two_processes_one_succeeds(
     assert (await tokens.caller_of(world, issued)).client == client.id
 
 
+async def test_what_one_process_ends_is_over_in_the_other(world: World, twins: tuple[str, str], outside: Any) -> None:
+    client = await backend(world)
+
+    async def say(root: str, path: str, **form: str) -> Any:
+        proof = {"client_assertion_type": BEARER_ASSERTION, "client_assertion": assertion(client, URL)}
+        return await outside.post(f"{root}{path}", data={**proof, **form})
+
+    for _ in range(3):
+        token = (await say(twins[0], "/auth/token", grant_type="client_credentials", scope="system/*.rs")).json()
+        for _ in range(2):
+            assert (await say(twins[1], "/auth/introspect", token=token["access_token"])).json()["active"] is True
+        await say(twins[0], "/auth/revoke", token=token["access_token"])
+        assert (await say(twins[1], "/auth/introspect", token=token["access_token"])).json() == {"active": False}
+
+
 async def test_a_client_that_is_disabled_gets_nothing(world: World, auth: Any) -> None:
     client = await backend(world)
     await clients.disable(world, client.id)

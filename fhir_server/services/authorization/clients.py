@@ -65,6 +65,14 @@ async def disable(world: World, id_: str) -> Client:
     return await change(world, replace(await _known(world, id_), disabled=True))
 
 
+async def enable(world: World, id_: str) -> Client:
+    """A client that gets tokens again.
+
+    :raises UnfitClientError: no such client.
+    """
+    return await change(world, replace(await _known(world, id_), disabled=False))
+
+
 async def rotate_secret(world: World, id_: str) -> str:
     """A new secret of a symmetric client; the old one is void.
 

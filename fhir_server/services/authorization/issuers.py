@@ -85,8 +85,11 @@ def _issuer(entry: Mapping[str, Any], settings: Settings, *, loopback: bool) -> 
     if not algorithms <= jwks.ALGORITHMS:
         msg = f"algorithms are of {', '.join(sorted(jwks.ALGORITHMS))}"
         raise ValueError(msg)
+    if not isinstance(entry["issuer"], str) or not entry["issuer"]:
+        msg = "an issuer has a name"
+        raise ValueError(msg)
     return Issuer(
-        issuer=str(entry["issuer"]),
+        issuer=entry["issuer"],
         jwks_uri=url,
         jwks=keys,
         audience=entry.get("audience") or settings.bases[0].rstrip("/"),
@@ -132,7 +135,8 @@ def _mapped(world: World, issuer: Issuer, claims: compact.Claims, expires: int) 
     patient = compact.text(claims, issuer.claims["patient"]).removeprefix("Patient/")
     clinics = frozenset(_words(claims, issuer.claims["clinics"]))
     return Caller(
-        client=compact.text(claims, issuer.claims["client"]) or compact.text(claims, "azp") or issuer.issuer,
+        # No client of our own has such a name.
+        client=f"{issuer.issuer}|{compact.text(claims, issuer.claims['client']) or compact.text(claims, 'azp')}",
         channel=CHANNELS[role],
         role=role,
         scopes=within(parse(_words(claims, issuer.claims["scopes"])), issuer.scopes),

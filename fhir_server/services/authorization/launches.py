@@ -63,7 +63,8 @@ async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> st
     client = await clients.get(world, texts["client_id"])
     if client is None or client.disabled or "launch" not in client.scopes.others:
         raise UnfitLaunchError("client_id names no app that can be launched")
-    account = texts["account"] if caller.role is Role.SYSTEM else caller.subject
+    own = caller.subject if caller.issuer == world.settings.issuer else ""
+    account = texts["account"] if caller.role is Role.SYSTEM else own
     launch = Launch(
         **{name: _reference(name, texts[name]) for name in _TYPES},
         intent=texts["intent"],
