@@ -22,6 +22,7 @@ from fhir_server.rest.door import PREFIX, Door
 from fhir_server.rest.landing import landing_page
 from fhir_server.services.authorization import keys
 from fhir_server.settings import Settings
+from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
 
 SUPERVISOR = "FHIR_SUPERVISOR_PID"
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> Server:
     app.door = door
     _add_pages(app, door)
     app.include_router(authorization_router(door))
+    app.include_router(people_router(door))
     return app
 
 

@@ -90,6 +90,17 @@ def practitioners(count: int) -> Iterator[dict[str, Any]]:
         }
 
 
+def staff() -> Iterator[dict[str, Any]]:
+    """Those who work in the clinic and treat nobody."""
+    for id_, given, family in (
+        ("frontdesk-1", "Sam", "Reception"),
+        ("admin-1", "Kim", "Office"),
+        ("auditor-1", "Toni", "Records"),
+    ):
+        name = {"text": f"{given} {family}", "family": family, "given": [given]}
+        yield {"resourceType": "Practitioner", "id": id_, "active": True, "name": [name]}
+
+
 def roles(count: int) -> Iterator[dict[str, Any]]:
     """One PractitionerRole each: specialty and sites."""
     for index in range(count):

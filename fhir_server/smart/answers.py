@@ -19,8 +19,8 @@ from fhir_server.remote import throttle
 from fhir_server.services.authorization.redirects import Redirected, Unredirectable
 from fhir_server.services.world import World
 from fhir_server.smart import happening, requests
-from fhir_server.smart.error_page import error_page
 from fhir_server.smart.happening import Happening
+from fhir_server.smart.pages.error import error_page
 from fhir_server.store.driver import PyMongoError
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}

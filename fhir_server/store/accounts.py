@@ -24,24 +24,24 @@ ACCOUNTS = "accounts"
 
 
 class Cover(Protocol):
-    """What keeps sensitive bytes from whoever reads the database; ``place`` binds them to their document."""
+    """What keeps sensitive bytes from whoever reads the database; ``purpose`` binds them to their document."""
 
-    def seal(self, plain: bytes, place: str) -> bytes: ...
-    def open(self, sealed: bytes, place: str) -> bytes: ...
-    def index(self, value: str) -> str: ...
+    def seal_bytes(self, purpose: str, plain: bytes) -> bytes: ...
+    def open_bytes(self, purpose: str, sealed: bytes) -> bytes: ...
+    def hashed(self, domain: str, text: str) -> bytes: ...
 
 
 class Bare:
     """No cover: the bytes as they are, and a digest as the index value."""
 
-    def seal(self, plain: bytes, place: str) -> bytes:  # noqa: ARG002  the place matters to a cover with keys
+    def seal_bytes(self, purpose: str, plain: bytes) -> bytes:  # noqa: ARG002  it matters to a cover with keys
         return plain
 
-    def open(self, sealed: bytes, place: str) -> bytes:  # noqa: ARG002  as above
+    def open_bytes(self, purpose: str, sealed: bytes) -> bytes:  # noqa: ARG002  as above
         return sealed
 
-    def index(self, value: str) -> str:
-        return hashlib.sha256(value.encode()).hexdigest()
+    def hashed(self, domain: str, text: str) -> bytes:
+        return hashlib.sha256(f"{domain}|{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Accounts:
 
     async def named(self, username: str) -> Record | None:
         """The account of a username."""
-        return self._read(await self._collection.find_one({"key": self._cover.index(folded(username))}))
+        return self._read(await self._collection.find_one({"key": self._key(username)}))
 
     async def every(self) -> list[Record]:
         """All accounts in order of id."""
@@ -113,14 +113,17 @@ class Accounts:
         )
         return bool(result.modified_count)
 
+    def _key(self, username: str) -> bytes:
+        return self._cover.hashed(ACCOUNTS, folded(username))
+
     def _write(self, record: Record) -> Document:
         account = record.account
         plain = orjson.dumps([account.username, account.name, record.totp, record.offered])
         return {
             "_id": account.id,
             "v": record.version,
-            "key": self._cover.index(folded(account.username)),
-            "sealed": self._cover.seal(plain, f"{ACCOUNTS}/{account.id}"),
+            "key": self._key(account.username),
+            "sealed": self._cover.seal_bytes(f"{ACCOUNTS}/{account.id}", plain),
             "role": account.role.value,
             "fhir_user": account.fhir_user,
             "persons": list(account.persons),
@@ -135,7 +138,7 @@ class Accounts:
     def _read(self, found: Mapping[str, Any] | None) -> Record | None:
         if found is None:
             return None
-        plain = self._cover.open(bytes(found["sealed"]), f"{ACCOUNTS}/{found['_id']}")
+        plain = self._cover.open_bytes(f"{ACCOUNTS}/{found['_id']}", bytes(found["sealed"]))
         username, name, totp, offered = orjson.loads(plain)
         account = Account(
             found["_id"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 from fhir_server.access.account import Account
 from fhir_server.access.caller import Role
 from fhir_server.services import resources
-from fhir_server.services.authorization import accounts
+from fhir_server.services.authorization import accounts, second_factor
 from fhir_server.services.world import World
+from tests.builders.browser import Browser
 
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
@@ -64,7 +67,7 @@ class People:
         """An account with :data:`PASSWORD`; staff work in the clinic."""
         if role is Role.PATIENT and not fhir_user:
             fhir_user = await self.patient(f"p{next(_numbers)}")
-        if role is Role.PRACTITIONER and not fhir_user:
+        if role is not Role.PATIENT and not fhir_user:
             fhir_user = await self.practitioner(f"d{next(_numbers)}")
         return await accounts.add(
             self.world,
@@ -76,6 +79,16 @@ class People:
             persons=persons,
             clinics=(self.clinic,) if role not in {Role.PATIENT, Role.AUDITOR} else (),
         )
+
+    async def second_factor(self, browser: Browser, page: Any) -> Any:
+        """Set a second factor up on the page that asks for it; where it leads to."""
+        assert page.url.path == "/auth/second-factor", page.text
+        secret = re.findall(r"secret=([A-Z2-7]+)", page.text)[0]
+        code = second_factor.code_at(secret, self.world.now() // second_factor.STEP_SECONDS)
+        page = await browser.submit(page, "second-factor", code=code)
+        assert page.status_code == 200, page.text
+        (onward,) = re.findall(r'class="button main" href="([^"]+)"', page.text)
+        return await browser.get(html.unescape(onward))
 
 
 async def people(world: World) -> People:

@@ -16,10 +16,11 @@ from fhir_server.access.account import Account
 from fhir_server.access.caller import Caller, Role
 from fhir_server.access.client import Client, Kind
 from fhir_server.access.scopes import parse
-from fhir_server.services.authorization import clients, launches, pending
+from fhir_server.services.authorization import accounts, clients, launches, pending, sessions
 from fhir_server.services.authorization.authentication import BEARER_ASSERTION
 from fhir_server.services.authorization.pending import Pending
 from fhir_server.services.world import World
+from fhir_server.store.accounts import Record
 
 REDIRECT = "https://app.example/callback"
 PERSON = frozenset({"authorization_code", "refresh_token"})
@@ -56,11 +57,11 @@ async def backend(world: World, scopes: str = "system/*.cruds", **more: Any) -> 
 
 
 async def person(world: World, role: Role = Role.PATIENT, fhir_user: str = "Patient/1", **more: Any) -> Account:
-    """An account as the accounts' collection holds it."""
+    """An account without a password."""
     id_ = secrets.token_hex(12)
     made = Account(id_, f"user-{id_}", "Somebody", role, fhir_user, (fhir_user,) if fhir_user else ())
     made = replace(made, **more)
-    await _insert(world, made)
+    await world.store.accounts.insert(Record(made, password=""))
     return made
 
 
@@ -172,38 +173,17 @@ def said(url: str) -> dict[str, str]:
 
 async def disable(world: World, account: Account) -> None:
     """Close an account."""
-    await world.store.connection.collection("accounts").update_one({"_id": account.id}, {"$set": {"disabled": True}})
-    await world.store.access_epoch.moved()
-
-
-async def _insert(world: World, account: Account) -> None:
-    """Store an account that nobody logs in with."""
-    if hasattr(world.store, "accounts"):
-        from fhir_server.store.accounts import Record
-
-        assert await world.store.accounts.insert(Record(account, ""))
-        return
-    await world.store.connection.collection("accounts").insert_one({
-        "_id": account.id, "username": account.username, "name": account.name, "role": account.role.value,
-        "fhir_user": account.fhir_user, "persons": list(account.persons), "clinics": sorted(account.clinics),
-        "second_factor": account.second_factor, "disabled": account.disabled,
-    })  # fmt: skip
+    await accounts.disable(world, account.id)
 
 
 async def login(world: World, account: Account) -> str:
     """A session of an account."""
-    id_ = secrets.token_hex(32)
-    now = int(time.time())
-    await world.store.connection.collection("sessions").insert_one({
-        "_id": id_, "account": account.id, "authenticated": now, "complete": True, "request": "", "used": now,
-        "idle": now + 900, "ends": now + 3600, "chosen": {},
-    })  # fmt: skip
-    return id_
+    return (await sessions.open_session(world, account.id, complete=True)).session.id
 
 
 async def logout(world: World, session: str) -> None:
     """End a session."""
-    await world.store.connection.collection("sessions").delete_one({"_id": session})
+    await world.store.sessions.remove(session)
     await world.store.access_epoch.moved()
 
 

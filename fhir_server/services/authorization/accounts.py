@@ -4,9 +4,12 @@ role            fhir_user may be                      clinics
 --------------  ------------------------------------  -----------
 patient         Patient, RelatedPerson                none
 practitioner    Practitioner                          one or more
-front-desk      Practitioner, or nothing              one or more
-administrator   Practitioner, or nothing              one or more
-auditor         Practitioner, or nothing              any
+front-desk      Practitioner                          one or more
+administrator   Practitioner                          one or more
+auditor         Practitioner                          any
+
+Staff who treat nobody are Practitioners too (https://hl7.org/fhir/R4/practitioner.html#bnr): a token that says what a
+person may do names the person's resource.
 """
 
 from __future__ import annotations
@@ -29,7 +32,6 @@ _PERSONS = {
     Role.ADMINISTRATOR: ("Practitioner",),
     Role.AUDITOR: ("Practitioner",),
 }
-_NEED_PERSON = {Role.PATIENT, Role.PRACTITIONER}
 _TRIES = 8
 _LONGEST = 100
 """Characters of a username or a name."""
@@ -203,10 +205,10 @@ def _issues(made: Account) -> list[Issue]:
     allowed = _PERSONS.get(made.role)
     if allowed is None:
         return [*issues, Issue(f"nobody logs in as {made.role}", "role")]
-    if made.role in _NEED_PERSON and not made.fhir_user:
-        issues.append(Issue(f"a {made.role} is a {' or '.join(allowed)}", "fhir_user"))
+    if not made.fhir_user:
+        issues.append(Issue(f"{made.role} is the role of a {' or '.join(allowed)}", "fhir_user"))
     issues += [
-        Issue(f"a {made.role} cannot be {one[:80]}", "persons")
+        Issue(f"{made.role} is not a role of {one[:80]}", "persons")
         for one in made.persons
         if one.partition("/")[0] not in allowed or not one.partition("/")[2]
     ]
@@ -216,7 +218,7 @@ def _issues(made: Account) -> list[Issue]:
         if not one.startswith("Organization/")
     ]
     if made.role in STAFF and not made.clinics:
-        issues.append(Issue(f"a {made.role} works in a clinic", "clinics"))
+        issues.append(Issue(f"{made.role} is a role in a clinic", "clinics"))
     if made.role is Role.PATIENT and made.clinics:
         issues.append(Issue("a patient works in no clinic", "clinics"))
     return issues

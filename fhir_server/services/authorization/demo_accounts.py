@@ -30,16 +30,16 @@ class _Person:
     username: str
     name: str
     role: Role
-    fhir_user: str = ""
+    fhir_user: str
 
 
 _PEOPLE = (
     _Person("patient1", "Patient One", Role.PATIENT, "Patient/patient-1"),
     _Person("patient2", "Patient Two", Role.PATIENT, "Patient/patient-2"),
     _Person("parent1", "Parent One", Role.PATIENT, "RelatedPerson/parent-1"),
-    _Person("frontdesk1", "Front Desk", Role.FRONT_DESK),
-    _Person("admin1", "Administrator", Role.ADMINISTRATOR),
-    _Person("auditor1", "Auditor", Role.AUDITOR),
+    _Person("frontdesk1", "Front Desk", Role.FRONT_DESK, "Practitioner/frontdesk-1"),
+    _Person("admin1", "Administrator", Role.ADMINISTRATOR, "Practitioner/admin-1"),
+    _Person("auditor1", "Auditor", Role.AUDITOR, "Practitioner/auditor-1"),
 )
 
 

@@ -45,12 +45,21 @@ async def complete(world: World, before: Session) -> Opened | None:
     """The session of somebody who proved the second factor as well, in place of ``before``; None if that is gone."""
     if not await world.store.sessions.remove(before.id):
         return None
-    return await open_session(world, before.account, complete=True, request=before.request)
+    cookie, now = secrets.token_urlsafe(32), world.now()
+    authenticated = before.authenticated if before.complete else now
+    after = replace(before, id=digest(cookie), complete=True, authenticated=authenticated, used=now)
+    after = replace(after, idle=_idle_end(world, now))
+    await world.store.sessions.insert(after)
+    return Opened(after, cookie)
 
 
 async def use(world: World, cookie: str) -> Session | None:
     """The session of a cookie, which then ends later; None if there is none or it is over."""
-    found = await world.store.sessions.get(digest(cookie)) if cookie else None
+    return await _used(world, digest(cookie)) if cookie else None
+
+
+async def _used(world: World, id_: str) -> Session | None:
+    found = await world.store.sessions.get(id_)
     if found is None or not _lasts(world, found):
         return None
     now = world.now()
@@ -68,9 +77,12 @@ async def close(world: World, session: Session) -> None:
 
 
 async def alive(world: World, session_id: str) -> bool:
-    """Whether a login still lasts: ``session_id`` is ``Session.id``, as a grant keeps it."""
-    found = await world.store.sessions.get(session_id)
-    return found is not None and found.complete and _lasts(world, found)
+    """Whether a login still lasts: ``session_id`` is ``Session.id``, as a grant keeps it.
+
+    Asking is a use: whoever works in an app that depends on the login is not idle.
+    """
+    found = await _used(world, session_id)
+    return found is not None and found.complete
 
 
 async def choose(world: World, session: Session, request: str, patient: str) -> None:

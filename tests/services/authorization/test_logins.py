@@ -17,9 +17,10 @@ async def test_use_slides_the_end_and_idleness_is_the_end(world: World) -> None:
     idle = world.settings.session_idle_minutes
     opened = await sessions.open_session(world, "somebody", complete=True)
     assert await sessions.use(later(world, idle - 1), opened.cookie) is not None
-    assert await sessions.alive(later(world, 2 * idle - 2), opened.session.id)
-    assert not await sessions.alive(later(world, 2 * idle), opened.session.id)
-    assert await sessions.use(later(world, 2 * idle), opened.cookie) is None
+    assert await sessions.alive(later(world, 2 * idle - 2), opened.session.id), "a request with a token is a use too"
+    assert await sessions.use(later(world, 3 * idle - 3), opened.cookie) is not None
+    assert not await sessions.alive(later(world, 4 * idle - 3), opened.session.id)
+    assert await sessions.use(later(world, 4 * idle - 3), opened.cookie) is None
 
 
 async def test_a_use_within_a_minute_is_not_written(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Pages on which people log in, choose a patient, decide what an app may do, and take it back."""

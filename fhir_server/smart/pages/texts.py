@@ -1,0 +1,107 @@
+"""Everything that pages say, by language: another language is another table with the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ENGLISH: Mapping[str, str] = MappingProxyType({
+    "site": "FHIR scheduling",
+    "skip": "Skip to the form",
+    "errors_title": "Please check this",
+    # what went wrong
+    "starting_title": "One moment",
+    "starting": "The server is starting. Try again in a few seconds.",
+    "away_title": "Not possible right now",
+    "away": "The server cannot reach its data. Try again in a minute.",
+    "defect_title": "Something went wrong",
+    "defect": "The server has a defect. Try again, and tell the clinic if it happens again.",
+    "refused_title": "That does not work",
+    "no_form": "This page understands only its own forms.",
+    "large_form": "The form is too large.",
+    "foreign_title": "This form is not valid any more",
+    "foreign": "It was not sent from a page that you opened here, or you logged in again since. Go back to the app and "
+    "start again.",
+    "ended_title": "This request has ended",
+    "ended": "It took too long or was answered already. Go back to the app and start again.",
+    "forbidden_title": "Not allowed",
+    "forbidden_patient": "You cannot choose this patient.",
+    # login
+    "login_title": "Log in",
+    "login_for": "to continue to {client}",
+    "username": "Username",
+    "password": "Password",
+    "log_in": "Log in",
+    "login_wrong": "Username and password do not match an account that can log in.",
+    "login_empty": "Enter your username and your password.",
+    "too_many": "Too many attempts. Wait {minutes} and try again.",
+    "one_minute": "1 minute",
+    "minutes": "{count} minutes",
+    "logged_off": "You were logged off because you did nothing for a while. Log in again to continue.",
+    "log_in_again": "{client} asks you to log in again.",
+    "cancel": "Cancel and go back",
+    # second factor
+    "code_title": "Enter your code",
+    "code": "Code",
+    "code_hint": "Six digits from your authenticator app, or one of your recovery codes.",
+    "code_wrong": "This code is not right, or it was used already. Wait for the next one.",
+    "continue": "Continue",
+    "enrol_title": "Set up one-time codes",
+    "enrol_needed": "Your role logs in with a one-time code as well as a password.",
+    "enrol_steps": "Add an account to your authenticator app with this key, then enter the code that it shows.",
+    "enrol_key": "Key",
+    "enrol_uri": "Open in an authenticator app on this device",
+    "enrol_hint": "Six digits from your authenticator app.",
+    "recovery_title": "Keep your recovery codes",
+    "recovery": "Each of these replaces one code if you lose your device. They are shown only now: write them down and "
+    "keep them in a safe place.",
+    # patient
+    "patient_title": "Choose a patient",
+    "patient_for": "{client} will work with this patient.",
+    "patient_none": "There is no patient whom you can choose.",
+    "patient_seek": "Find the patient by name and birth date, or by medical record number.",
+    "patient_name": "Name",
+    "birth_date": "Birth date",
+    "birth_date_hint": "Year-month-day, for example 1980-03-25",
+    "identifier": "Medical record number",
+    "or": "or",
+    "find": "Find",
+    "patient_more": "Enter a name and a birth date, or a medical record number.",
+    "patient_not_found": "Nobody of your patients was found.",
+    "found": "Patients",
+    "pick": "Patients of yours",
+    # consent
+    "consent_title": "Allow {client}?",
+    "consent_as": "You are logged in as {name}.",
+    "consent_other": "Not you? Log in as somebody else",
+    "consent_patient": "{client} will work with this patient:",
+    "consent_wants": "{client} would like to:",
+    "consent_hint": "Take the check mark away from what you do not want to allow.",
+    "consent_empty": "Leave at least one thing, or choose Deny.",
+    "consent_back": "You go back to {address} either way.",
+    "allow": "Allow",
+    "deny": "Deny",
+    # apps
+    "apps_title": "My apps",
+    "apps_as": "Logged in as {name}",
+    "apps_none": "No app has access through you.",
+    "apps_may": "It may",
+    "apps_for": "For",
+    "apps_since": "Allowed since",
+    "apps_used": "Last used",
+    "apps_never": "not yet",
+    "apps_offline": "It keeps its access when you are not logged in.",
+    "revoke": "Take back access",
+    "revoke_for": "Take back the access of {client}",
+    "revoked": "The access was taken back.",
+    "access_report": "Who has looked at my data",
+    "enrol_offer": "Set up one-time codes",
+    # logout
+    "logout": "Log out",
+    "logout_title": "Log out?",
+    "logout_ask": "Apps that you use only while you are logged in lose their access.",
+    "logged_out_title": "You are logged out",
+    "logged_out": "Close this window, or log in again.",
+})  # fmt: skip
+
+TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType({"en": ENGLISH})
