@@ -49,12 +49,14 @@ def create_app(settings: Settings) -> Server:
         await prepare(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
+        await world.record.start()
         _settle_memory()
         door.world = world
         try:
             yield
         finally:
             door.world = None
+            await world.record.stop()
             await world.store.close()
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)

@@ -19,6 +19,7 @@ from fhir_server.search import definitions
 from fhir_server.services import resources, terms
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.services.rebuild import rebuild_index
 from fhir_server.services.world import World
@@ -54,11 +55,16 @@ def build(settings: Settings) -> World:
             Profiles(artifacts.structure_definitions, terminology.members),
         ),
         catalogue=Catalogue(store, settings.bases),
+        record=Recorder(store.audit, store.markers, _now),
         zone=zone,
         bases=settings.bases,
         hosts=settings.hosts,
-        clock=lambda: time.time_ns() // 1_000_000,
+        clock=_now,
     )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

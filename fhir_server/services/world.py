@@ -12,6 +12,7 @@ from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
 from fhir_server.search.definitions import Definitions
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
@@ -36,6 +37,7 @@ class World:
     definitions: Definitions
     validator: Validator
     catalogue: Catalogue
+    record: Recorder
     zone: ZoneInfo
     bases: tuple[str, ...]
     hosts: frozenset[str]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
+from fhir_server.store.audit.database import Audit
+from fhir_server.store.audit.markers import Markers
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.epoch import EPOCH, Epoch
@@ -31,6 +33,8 @@ class Store:
     idempotency: Idempotency
     epoch: Epoch
     secrets: Secrets
+    audit: Audit
+    markers: Markers
     swept: dict[str, int] = field(default_factory=dict)
 
     def within(self, unit: Unit) -> Store:
@@ -55,8 +59,10 @@ class Store:
         existing = set(await self.connection.database.list_collection_names())
         for name in (*RESOURCE_TYPES, HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH):
             if name not in existing:
-                await _create_collection(self.connection, name)
+                await self.connection.create(name)
         await indexes.create(self.connection)
+        await self.audit.prepare()
+        await self.markers.prepare()
         return outdated
 
     async def reindexed(self) -> None:
@@ -75,18 +81,11 @@ class Store:
         await self.connection.close()
 
 
-async def _create_collection(connection: Connection, name: str) -> None:
-    try:
-        await connection.database.create_collection(name)
-    except PyMongoError as failed:
-        # Another process that starts at the same moment may have made it.
-        if getattr(failed, "code", None) != 48 and "already exists" not in str(failed):
-            raise
-
-
 def open_store(settings: Settings) -> Store:
     """The store that the settings name; nothing is sent yet."""
     connection = connect(settings.mongo_uri, settings.mongo_database, settings.mongo_driver)
+    secrets = Secrets(connection)
+    record = connection.beside(settings.audit_database or f"{settings.mongo_database}_audit")
     return Store(
         connection,
         Resources(connection),
@@ -94,5 +93,7 @@ def open_store(settings: Settings) -> Store:
         Units(connection),
         Idempotency(connection, settings.idempotency_hours),
         Epoch(connection),
-        Secrets(connection),
+        secrets,
+        Audit(record, secrets),
+        Markers(connection),
     )
