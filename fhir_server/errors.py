@@ -6,6 +6,7 @@ INVALID         400   invalid         malformed request, value or parameter
 STRUCTURE       400   structure       not JSON, wrong shape, unknown element
 REQUIRED        400   required        a mandatory element or parameter is absent
 NOT_SUPPORTED   400   not-supported   a parameter or modifier this server does not have
+FORBIDDEN       403   forbidden       the caller's role or scopes do not cover this
 NOT_FOUND       404   not-found       absent or hidden
 NO_METHOD       405   not-supported   the interaction is not offered here
 NOT_ACCEPTABLE  406   not-supported   no representation that the client accepts
@@ -36,6 +37,7 @@ class Category(Enum):
     STRUCTURE = ("structure", 400, "structure")
     REQUIRED = ("required", 400, "required")
     NOT_SUPPORTED = ("not-supported", 400, "not-supported")
+    FORBIDDEN = ("forbidden", 403, "forbidden")
     NOT_FOUND = ("not-found", 404, "not-found")
     NO_METHOD = ("no-method", 405, "not-supported")
     NOT_ACCEPTABLE = ("not-acceptable", 406, "not-supported")

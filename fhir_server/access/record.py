@@ -34,6 +34,11 @@ class Accessed:
     written: bool = False
 
     @property
+    def people(self) -> tuple[str, ...]:
+        """The patients that it is about: a Patient is about itself."""
+        return (f"Patient/{self.id}",) if self.type == "Patient" else self.patients
+
+    @property
     def key(self) -> str:
         """``Appointment/1/3``: names the version."""
         return f"{self.type}/{self.id}/{self.version}"
@@ -77,7 +82,7 @@ class Access:
         """Every patient that it touched, each once."""
         if not self.objects:
             return self.patients
-        return tuple(dict.fromkeys([*self.patients, *(who for one in self.objects for who in one.patients)]))
+        return tuple(dict.fromkeys([*self.patients, *(who for one in self.objects for who in one.people)]))
 
     @property
     def wrote(self) -> list[str]:

@@ -37,6 +37,9 @@ CONFORMANCE_TYPES: tuple[str, ...] = (
 )
 """Types whose resources are part of the server: read and searched, never written."""
 
+AUDIT_EVENT = "AuditEvent"
+"""Made from the access record: read and searched by those who may, never written."""
+
 HELD = frozenset(RESOURCE_TYPES)
 """``RESOURCE_TYPES`` for membership tests."""
 

@@ -57,7 +57,7 @@ class Event:
         """The resources that it shows."""
         if not self.patient:
             return self.access.objects
-        return tuple(one for one in self.access.objects if not one.patients or self.patient in one.patients)
+        return tuple(one for one in self.access.objects if not one.people or self.patient in one.people)
 
 
 def events_of(batch: Batch) -> list[Event]:
@@ -69,17 +69,18 @@ def events_of(batch: Batch) -> list[Event]:
     ]
 
 
-def render(event: Event, base: str, names: Mapping[str, str] | None = None) -> Resource:
+def render(event: Event, base: str, names: Mapping[str, str] | None = None, *, queries: bool = True) -> Resource:
     """The AuditEvent.
 
     :param base: our FHIR base: the server's name and address.
     :param names: of persons by their references.
+    :param queries: whether the text of a search is shown, which can name other patients.
     """
     access, what = event.access, kind(event.access.interaction)
     recorded = instant(event.recorded)
-    entities = _entities(event, what)
+    entities = _entities(event, what, queries=queries)
     found: Resource = {"resourceType": "AuditEvent", "id": event.id, "meta": {"lastUpdated": recorded}}
-    if what.profile and _is_whole(event, what):
+    if what.profile and _is_whole(event, what, queries=queries):
         patient = "Patient" if event.patient else ""
         found["meta"]["profile"] = [f"{PROFILE}{patient}{what.profile}"]
     found |= {"type": what.type.coding(), "subtype": [one.coding() for one in what.subtypes], "action": access.action}
@@ -99,9 +100,9 @@ def render(event: Event, base: str, names: Mapping[str, str] | None = None) -> R
     return found
 
 
-def _is_whole(event: Event, what: Kind) -> bool:
+def _is_whole(event: Event, what: Kind, *, queries: bool) -> bool:
     """Whether the entity that the BALP profile asks for is there, once."""
-    return bool(event.access.query) if what.profile == "Query" else len(event.objects) == 1
+    return (queries and bool(event.access.query)) if what.profile == "Query" else len(event.objects) == 1
 
 
 def _purpose(code: str) -> Resource:
@@ -162,13 +163,13 @@ def _concept(code: Code) -> Resource:
     return {"coding": [code.coding()]}
 
 
-def _entities(event: Event, what: Kind) -> list[Resource]:
+def _entities(event: Event, what: Kind, *, queries: bool) -> list[Resource]:
     access = event.access
     single = what.profile not in {"", "Query"}
     found = [_object(one, SYSTEM_OBJECT if single else Code(RESOURCE, one.type)) for one in event.objects]
     if event.patient:
         found.append({"what": {"reference": event.patient}, "type": PERSON.coding(), "role": PATIENT_ROLE.coding()})
-    if access.query:
+    if access.query and queries:
         query = base64.b64encode(access.query).decode()
         found.append({"type": SYSTEM_OBJECT.coding(), "role": QUERY_ROLE.coding(), "query": query})
     if access.request_id:
