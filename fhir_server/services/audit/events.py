@@ -65,6 +65,7 @@ def events_of(batch: Batch) -> list[Event]:
     return [
         Event(batch.chain, batch.n, entry, number, batch.at, access, patient)
         for entry, access in reversed(list(enumerate(batch.entries)))
+        if access is not None
         for number, patient in reversed(list(enumerate(access.people or ("",))))
     ]
 

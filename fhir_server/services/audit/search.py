@@ -6,6 +6,7 @@ page may hold fewer events than were asked for, and still say where the next one
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from fhir_server.store.audit.batches import place as batch_place
 from fhir_server.store.audit.database import Audit
 
 MOST_LOOKED_AT = 20_000
-"""Events that one page may look at."""
+"""Entries that one page may look at."""
 
 AT_ONCE = 200
 
@@ -73,16 +74,18 @@ async def search(audit: Audit, asked: Asked) -> Page:
     if asked.count == 0:
         return Page()
     after, found, seen = asked.after, list[Event](), 0
-    where = _where(asked)
+    where, about = _where(asked), _about(asked)
     while seen < MOST_LOOKED_AT:
         limit = min(max(asked.count - len(found), 10), AT_ONCE)
-        batches = await audit.found(_behind(where, after), limit)
+        batches = await audit.found(_behind(where, after), limit, about)
         for batch in batches:
+            # A batch can hold much; the others shall not wait for all of them.
+            await asyncio.sleep(0)
+            seen += len(batch.entries)
             for event in events_of(batch):
                 here = _place(event)
                 if after is not None and not _is_behind(here, asked.after):
                     continue
-                seen += 1
                 if not _matches(event, asked):
                     continue
                 if len(found) == asked.count:
@@ -133,6 +136,13 @@ def _behind(where: list[dict[str, Any]], after: Place | None) -> dict[str, Any]:
         same = {"_id": {"$lte" if after.entry >= 0 else "$lt": key}}
         parts += [{"at": {"$lte": after.at}}, {"$or": [{"at": {"$lt": after.at}}, same]}]
     return {"$and": parts} if parts else {}
+
+
+def _about(asked: Asked) -> frozenset[str] | None:
+    """The references of which an entry must have one."""
+    if asked.about:
+        return frozenset({asked.about})
+    return next(iter((*asked.patients, *asked.entities)), asked.visible)
 
 
 def _where(asked: Asked) -> list[dict[str, Any]]:

@@ -62,12 +62,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries that were recorded together."""
+    """Entries that were recorded together; None stands for one that is not about what was looked for."""
 
     chain: str
     n: int
     at: int
-    entries: tuple[Access, ...]
+    entries: tuple[Access | None, ...]
 
 
 def place(chain: str, n: int) -> str:
@@ -110,7 +110,7 @@ def mac(hash_: bytes, secret: bytes) -> bytes:
     return hmac.digest(secret, hash_, "sha256")[:MAC_BYTES]
 
 
-def opened(document: Mapping[str, Any], envelope: Envelope) -> Batch:
-    """Read a batch's document."""
-    entries = unpacked(envelope.open(document["body"], document["_id"]))
+def opened(document: Mapping[str, Any], envelope: Envelope, about: frozenset[str] | None = None) -> Batch:
+    """Read a batch's document; ``about`` makes only entries about these references."""
+    entries = unpacked(envelope.open(document["body"], document["_id"]), about)
     return Batch(document["chain"], document["n"], document["at"], entries)

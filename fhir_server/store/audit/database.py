@@ -169,10 +169,10 @@ class Audit:
         counted: int = await self.batches.estimated_document_count()
         return counted
 
-    async def found(self, where: Mapping[str, Any], limit: int) -> list[Batch]:
-        """Batches that a filter of the readable values finds, the newest first."""
+    async def found(self, where: Mapping[str, Any], limit: int, about: frozenset[str] | None = None) -> list[Batch]:
+        """Batches that a filter of the readable values finds, the newest first; see :func:`opened` for ``about``."""
         cursor = self.batches.find(where, {"body": 1, "chain": 1, "n": 1, "at": 1}, sort=NEWEST, limit=limit)
-        return [opened(one, self.envelope) for one in await cursor.to_list(None)]
+        return [opened(one, self.envelope, about) for one in await cursor.to_list(None)]
 
     async def batch(self, chain: str, n: int) -> Batch | None:
         found = await self.batches.find_one({"_id": place(chain, n)})

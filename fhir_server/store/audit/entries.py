@@ -23,9 +23,9 @@ def packed(accesses: Iterable[Access]) -> bytes:
     return orjson.dumps([_pack(one) for one in accesses])
 
 
-def unpacked(body: bytes) -> tuple[Access, ...]:
-    """Read :func:`packed`."""
-    return tuple(_unpack(one) for one in orjson.loads(body))
+def unpacked(body: bytes, about: frozenset[str] | None = None) -> tuple[Access | None, ...]:
+    """Read :func:`packed`; None stands for an entry that is about none of ``about``, where that is given."""
+    return tuple(_unpack(one) if about is None or _is_about(one, about) else None for one in orjson.loads(body))
 
 
 def _pack(access: Access) -> dict[str, Any]:
@@ -35,6 +35,16 @@ def _pack(access: Access) -> dict[str, Any]:
     if access.query:
         found["query"] = access.query[:LONGEST_QUERY].decode("latin-1")
     return found
+
+
+def _is_about(found: Mapping[str, Any], about: frozenset[str]) -> bool:
+    """Whether :func:`face` gives an entry one of these references."""
+    if found.get("fhir_user") in about or not about.isdisjoint(found.get("patients", ())):
+        return True
+    return any(
+        f"{type_}/{id_}" in about or not about.isdisjoint(patients)
+        for type_, id_, _, patients, _ in found.get("objects", ())
+    )
 
 
 def _unpack(found: Mapping[str, Any]) -> Access:
