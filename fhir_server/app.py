@@ -60,12 +60,14 @@ def create_app(settings: Settings) -> Server:
         await keys.published(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
+        await world.record.start()
         _settle_memory()
         door.world = world
         try:
             yield
         finally:
             door.world = None
+            await world.record.stop()
             await world.store.close()
             await throttle.close()
 

@@ -21,6 +21,7 @@ from fhir_server.search import definitions
 from fhir_server.services import resources, terms
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.authorization import issuers
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
@@ -61,11 +62,16 @@ def build(settings: Settings) -> World:
         ),
         catalogue=Catalogue(store, settings.bases),
         memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
+        record=Recorder(store.audit, store.markers, _now),
         zone=zone,
         bases=settings.bases,
         hosts=settings.hosts,
-        clock=lambda: time.time_ns() // 1_000_000,
+        clock=_now,
     )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

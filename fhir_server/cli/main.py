@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fhir_server.cli.audit import audit_app
 from fhir_server.cli.clients import clients_app
 from fhir_server.cli.dev import dev
 from fhir_server.cli.doctor import doctor
@@ -53,6 +54,7 @@ app.command()(serve)
 app.command()(doctor)
 app.command()(load)
 app.command()(seed)
+app.add_typer(audit_app, name="audit")
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(clients_app, name="client")
 app.add_typer(user_app, name="user")

@@ -54,6 +54,8 @@ SEALED_TYPES = frozenset(
     }
 )
 """Types whose content may speak of a patient: it is stored sealed. The others are a directory that stays readable."""
+AUDIT_EVENT = "AuditEvent"
+"""Made from the access record: read and searched by those who may, never written."""
 
 HELD = frozenset(RESOURCE_TYPES)
 """``RESOURCE_TYPES`` for membership tests."""

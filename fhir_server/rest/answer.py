@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
+from fhir_server.access.record import Accessed
 from fhir_server.store.resources import Stored
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
@@ -17,12 +18,14 @@ class Answer:
     """An HTTP answer; ``headers`` without content type and length, which the door adds for a body.
 
     A body of ``FHIR_JSON`` goes out as XML when the client prefers that; no handler needs to know.
+    ``accessed`` are the resources that it shows or made, for the access record.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = FHIR_JSON
+    accessed: tuple[Accessed, ...] = ()
 
 
 def version_headers(stored: Stored) -> dict[str, str]:

@@ -32,6 +32,9 @@ _RANGES: dict[str, tuple[tuple[str, ...], int]] = {
     "text/*": (_BOTH, 2),
     "*/*": (_BOTH, 1),
 }
+PAGES = frozenset({"html", "text/html", "application/xhtml+xml"})
+"""Names of a page for people, where an operation has one (``$access-report``)."""
+
 _QUALITY = re.compile(r";\s*q\s*=\s*(0(?:\.\d*)?|1(?:\.0*)?)\s*(?:;|$)", re.IGNORECASE)
 _BODIES = frozenset({"POST", "PUT", "PATCH"})
 _OFFER = "this server answers application/fhir+json and application/fhir+xml"
@@ -66,6 +69,8 @@ def _check_query(context: Context) -> None:
                 stated = value
     if not stated:
         _check_accept(context)
+    elif stated in PAGES and context.segments[-1:] == ["$access-report"]:
+        return
     elif _format(stated) is None or not speaks_r4(stated):
         raise problem(Category.NOT_ACCEPTABLE, _OFFER, "_format")
 
@@ -98,6 +103,15 @@ def presented(headers: Mapping[str, str], query_string: bytes, answer: Answer) -
         resource = parse(answer.body, depth=_OWN_DEPTH)
         return replace(answer, body=to_xml(resource, pretty=pretty), content_type=FHIR_XML)
     return replace(answer, body=dump(parse(answer.body, depth=_OWN_DEPTH), pretty=True)) if pretty else answer
+
+
+def wants_page(headers: Mapping[str, str], query_string: bytes) -> bool:
+    """Whether a client prefers a page for people: by ``_format``, else because it names HTML and no format of FHIR."""
+    stated = [value for name, value in parse_qsl(query_string.decode("latin-1")) if name == "_format"]
+    if stated:
+        return stated[-1] in PAGES
+    named = {_media_type(one) for one in headers.get("accept", "").split(",")}
+    return not named.isdisjoint(PAGES) and named.isdisjoint(_FORMATS.keys() - {"application/xml", "text/xml"})
 
 
 def _preferred(accepts: str, query_string: bytes) -> str:

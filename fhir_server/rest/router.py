@@ -16,6 +16,7 @@ _history                      history
 [type]/[id]/_history/[vid]    vread
 Patient/[id]/[type]           search (in a compartment; * for every type), also POST …/_search
 [conformance type](/[id])     search, read
+AuditEvent(/[id])             search, read; POST AuditEvent/_search
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from fhir_server.errors import Category, Problem, problem
-from fhir_server.fhir.types import CONFORMANCE_TYPES, HELD, is_id
+from fhir_server.fhir.types import AUDIT_EVENT, CONFORMANCE_TYPES, HELD, is_id
 from fhir_server.rest import permissions
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.interactions import (
     artifacts,
+    audit_events,
     bundle,
     capabilities,
     create,
@@ -68,6 +70,9 @@ BASE: Mapping[str, tuple[str, Handler]] = {"GET": ("search", search.search_syste
 ARTIFACT_SEARCH: Mapping[str, tuple[str, Handler]] = {"GET": ("search", artifacts.search)}
 POST_ARTIFACT_SEARCH: Mapping[str, tuple[str, Handler]] = {"POST": ("search", artifacts.search)}
 ARTIFACT: Mapping[str, tuple[str, Handler]] = {"GET": ("read", artifacts.read)}
+AUDIT_SEARCH: Mapping[str, tuple[str, Handler]] = {"GET": ("search", audit_events.search)}
+POST_AUDIT_SEARCH: Mapping[str, tuple[str, Handler]] = {"POST": ("search", audit_events.search)}
+AUDIT_READ: Mapping[str, tuple[str, Handler]] = {"GET": ("read", audit_events.read)}
 SYSTEM: Mapping[str, Mapping[str, tuple[str, Handler]]] = {
     "metadata": {"GET": ("capabilities", capabilities.capabilities)},
     "_search": SYSTEM_SEARCH,
@@ -92,6 +97,8 @@ def _find(context: Context) -> tuple[str, Handler]:
         return _method(context, BASE)
     if len(segments) == 1 and segments[0] in SYSTEM:
         return _method(context, SYSTEM[segments[0]])
+    if segments[0] == AUDIT_EVENT:
+        return _audit(context)
     artifact = segments[0] in CONFORMANCE_TYPES
     if segments[0] not in HELD and not artifact:
         raise problem(Category.NOT_FOUND, "no such resource type or path")
@@ -119,6 +126,17 @@ def _find(context: Context) -> tuple[str, Handler]:
             return _method(context, COMPARTMENT)
         if segments[3:] == ["_search"]:
             return _method(context, POST_COMPARTMENT)
+    raise problem(Category.NOT_FOUND, "no such path")
+
+
+def _audit(context: Context) -> tuple[str, Handler]:
+    """The access record is only ever added to, and that by the server."""
+    if len(context.segments) == 1:
+        return _method(context, AUDIT_SEARCH)
+    if len(context.segments) == 2 and context.segments[1] == "_search":
+        return _method(context, POST_AUDIT_SEARCH)
+    if len(context.segments) == 2 and is_id(context.segments[1]):
+        return _method(context, AUDIT_READ)
     raise problem(Category.NOT_FOUND, "no such path")
 
 

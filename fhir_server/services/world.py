@@ -14,6 +14,7 @@ from fhir_server.search.definitions import Definitions
 from fhir_server.services.access.policy import NOBODY, OWN, AccessPolicy
 from fhir_server.services.access.view import View
 from fhir_server.services.artifacts import Shelf
+from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.settings import Settings
@@ -41,6 +42,7 @@ class World:
     validator: Validator
     catalogue: Catalogue
     memory: Memory
+    record: Recorder
     zone: ZoneInfo
     bases: tuple[str, ...]
     hosts: frozenset[str]

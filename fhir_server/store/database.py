@@ -10,6 +10,8 @@ from fhir_server.search.definitions import Definitions
 from fhir_server.settings import Settings
 from fhir_server.store import indexes, layout
 from fhir_server.store.accounts import ACCOUNTS, Accounts
+from fhir_server.store.audit.database import Audit
+from fhir_server.store.audit.markers import Markers
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.authorization.collections import Authorization
 from fhir_server.store.authorization.epoch import AccessEpoch
@@ -49,6 +51,8 @@ class Store:
     accounts: Accounts
     sessions: Sessions
     access_epoch: AccessEpoch
+    audit: Audit
+    markers: Markers
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -81,8 +85,10 @@ class Store:
         own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS)
         for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
             if name not in existing:
-                await _create_collection(self.connection, name)
+                await self.connection.create(name)
         await indexes.create(self.connection)
+        await self.audit.prepare()
+        await self.markers.prepare()
         return outdated
 
     async def reindexed(self) -> None:
@@ -101,20 +107,13 @@ class Store:
         await self.connection.close()
 
 
-async def _create_collection(connection: Connection, name: str) -> None:
-    try:
-        await connection.database.create_collection(name)
-    except PyMongoError as failed:
-        # Another process that starts at the same moment may have made it.
-        if getattr(failed, "code", None) != 48 and "already exists" not in str(failed):
-            raise
-
-
 def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
     """The store that the settings name, its keys wrapped by ``kms``; nothing is sent yet."""
     connection = connect(settings.mongo_address, settings.mongo_database, settings.mongo_driver)
     keys = Keys(connection, kms)
     vault = Vault(keys, definitions, ZoneInfo(settings.timezone))
+    secrets = Secrets(connection, keys.sealer)
+    record = connection.beside(settings.audit_database or f"{settings.mongo_database}_audit")
     return Store(
         connection,
         Resources(connection, vault),
@@ -122,7 +121,7 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         Units(connection, vault),
         Idempotency(connection, keys.sealer, settings.idempotency_hours),
         Epoch(connection),
-        Secrets(connection, keys.sealer),
+        secrets,
         keys,
         vault,
         Emergencies(connection),
@@ -130,4 +129,6 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         Accounts(connection),
         Sessions(connection),
         AccessEpoch(connection),
+        Audit(record, secrets),
+        Markers(connection),
     )

@@ -61,6 +61,18 @@ class Connection:
             read_concern=ReadConcern("majority"),
         )
 
+    def beside(self, database: str) -> Connection:
+        """The same client with another database."""
+        return Connection(self.client, database, self.driver)
+
+    async def create(self, name: str) -> None:
+        """Create a collection; another process that starts at the same moment may have made it."""
+        try:
+            await self.database.create_collection(name)
+        except PyMongoError as failed:
+            if getattr(failed, "code", None) != 48 and "already exists" not in str(failed):
+                raise
+
     def collection(self, name: str) -> Any:
         return self.database[name]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fhir_server.fhir.types import CONFORMANCE_TYPES, RESOURCE_TYPES
+from fhir_server.fhir.types import AUDIT_EVENT, CONFORMANCE_TYPES, RESOURCE_TYPES
 from tests.builders.answers import refused
 
 
@@ -27,7 +27,8 @@ def test_what_it_says_of_itself(statement: dict[str, Any]) -> None:
     assert statement["implementation"]["url"] == "http://fhir.test/fhir"
     assert "application/fhir+json" in statement["format"]
     assert "application/json-patch+json" in statement["patchFormat"]
-    assert [one["type"] for one in statement["rest"][0]["resource"]] == sorted([*RESOURCE_TYPES, *CONFORMANCE_TYPES])
+    types = [one["type"] for one in statement["rest"][0]["resource"]]
+    assert types == sorted([*RESOURCE_TYPES, *CONFORMANCE_TYPES, AUDIT_EVENT])
 
 
 async def test_its_tag(client: Any) -> None:

@@ -216,8 +216,10 @@ async def test_every_operation(client: Any, statement: dict[str, Any]) -> None:
         assert [answer.status_code for answer in answers] == [200] * 5, [type_, *(a.text for a in answers)]
         assert all(url.startswith("http") for url in claimed.values())
     patients = {one["name"] for one in _of(statement, "Patient")["operation"]} - held.keys()
-    assert patients == {"everything", "match"}
+    assert patients == {"everything", "match", "access-report"}
     assert (await client.get(f"Patient/{patient}/$everything")).status_code == 200
+    # The access report is asked for by those who may: tests/audit/test_access_report.py.
+    assert (await client.get(f"Patient/{patient}/$access-report")).status_code in {200, 403}
     wanted = {"resourceType": "Patient", "name": [{"family": "Nobody"}], "birthDate": "1801-02-03"}
     body = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": wanted}]}
     assert (await client.post("Patient/$match", json=body)).status_code == 200
@@ -300,7 +302,7 @@ async def test_unclaimed_formats_are_refused(client: Any) -> None:
     refused(await client.patch("Patient/1", json=[], headers={"Content-Type": "application/xml-patch+xml"}), 415)
 
 
-async def test_every_claimed_definition_is_served_or_of_hl7(client: Any, statement: dict[str, Any]) -> None:
+async def test_every_claimed_definition_is_served_or_of_hl7_or_ihe(client: Any, statement: dict[str, Any]) -> None:
     """A canonical URL of ours resolves by search here."""
     rest = statement["rest"][0]
     urls = {
@@ -309,7 +311,8 @@ async def test_every_claimed_definition_is_served_or_of_hl7(client: Any, stateme
         for kind, each in (("SearchParameter", "searchParam"), ("OperationDefinition", "operation"))
         for one in described.get(each, ())
     } | {("StructureDefinition", url) for one in rest["resource"] for url in one.get("supportedProfile", ())}
-    ours = {(kind, url) for kind, url in urls if not url.startswith("http://hl7.org/fhir/")}
+    foreign = ("http://hl7.org/fhir/", "https://profiles.ihe.net/")
+    ours = {(kind, url) for kind, url in urls if not url.startswith(foreign)}
     assert len(ours) > 10
     for kind, url in ours:
         found = await client.get(kind, params={"url": url})

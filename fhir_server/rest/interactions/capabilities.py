@@ -8,13 +8,15 @@ from functools import lru_cache
 from fhir_server.conformance.capability import SearchParam, ServerDescription, TypeDescription, capability_statement
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import dump
-from fhir_server.fhir.types import CONFORMANCE_TYPES, RESOURCE_TYPES
+from fhir_server.fhir.types import AUDIT_EVENT, CONFORMANCE_TYPES, RESOURCE_TYPES
+from fhir_server.rest import audit_parameters
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import PATCH_JSON, Context
 from fhir_server.rest.operations import table
 from fhir_server.rest.patches import MERGE_JSON
 from fhir_server.search.definitions import Definitions
 from fhir_server.search.sealed import ANSWERS
+from fhir_server.services.audit.kinds import PROFILE
 from fhir_server.services.authorization import discovery
 from fhir_server.services.world import World
 
@@ -22,6 +24,9 @@ INTERACTIONS = (
     "read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type",
 )  # fmt: skip
 SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
+BALP = tuple(
+    f"{patient}{one}" for patient in ("", "Patient") for one in ("Create", "Delete", "Query", "Read", "Update")
+)
 VERSION = "0.1.0"
 DATE = "2026-11-22"
 
@@ -71,6 +76,7 @@ def describe(world: World, base: str) -> ServerDescription:
         types=[
             *(_type(world, definitions, type_) for type_ in RESOURCE_TYPES),
             *(_artifact_type(world, type_) for type_ in CONFORMANCE_TYPES),
+            _audit_type(),
         ],
         interactions=SYSTEM_INTERACTIONS,
         compartments=["http://hl7.org/fhir/CompartmentDefinition/patient"],
@@ -139,6 +145,17 @@ def _artifact_type(world: World, type_: str) -> TypeDescription:
         versioning="no-version",
         conditional_read="full-support",
         documentation="Part of the server: read and searched, not written.",
+    )
+
+
+def _audit_type() -> TypeDescription:
+    return TypeDescription(
+        type=AUDIT_EVENT,
+        interactions=("read", "search-type"),
+        search_params=[SearchParam(*one) for one in audit_parameters.described()],
+        profiles=[f"{PROFILE}{one}" for one in BALP],
+        versioning="no-version",
+        documentation="The access record, for auditors and for the patients themselves. Nobody writes it.",
     )
 
 

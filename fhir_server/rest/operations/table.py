@@ -9,6 +9,7 @@ from fhir_server.fhir.types import HELD
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.operations import (
+    access_report,
     book,
     cancel,
     everything,
@@ -59,6 +60,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (ANY, "meta-delete"): Operation(f"{HL7}Resource-meta-delete", meta.delete, type=False, instance=True),
     ("Patient", "everything"): Operation(
         f"{HL7}Patient-everything", everything.handle, type=False, instance=True, safe=True
+    ),
+    ("Patient", "access-report"): Operation(
+        "Patient-access-report", access_report.handle, type=False, instance=True, safe=True
     ),
     ("Patient", "match"): Operation(f"{HL7}Patient-match", match.handle, type=True, instance=False),
     ("CodeSystem", "lookup"): Operation(f"{HL7}CodeSystem-lookup", lookup.handle, type=True, instance=False, safe=True),

@@ -99,7 +99,7 @@ def test_every_value_set_and_target_that_is_ours_exists():
 
 def test_operations_are_declared_as_r4_says():
     for definition in ARTIFACTS.operation_definitions.values():
-        assert definition["id"] == f"Appointment-{definition['code']}"
+        assert definition["id"] == f"{definition['resource'][0]}-{definition['code']}"
         outs = [one for one in definition["parameter"] if one["use"] == "out"]
         assert [one["name"] for one in outs] == ["return"]
         ins = [one["name"] for one in definition["parameter"] if one["use"] == "in"]

@@ -13,7 +13,11 @@ APPOINTMENT = TypeDescription(
     [SearchParam("status", "token", "http://hl7.org/fhir/SearchParameter/Appointment-status", "by status")],
     includes=["Appointment:patient"],
     profiles=ARTIFACTS.profiles_of("Appointment"),
-    operations=[(one["code"], one["url"]) for one in ARTIFACTS.operation_definitions.values()],
+    operations=[
+        (one["code"], one["url"])
+        for one in ARTIFACTS.operation_definitions.values()
+        if "Appointment" in one["resource"]
+    ],
     read_history=True,
     update_create=True,
 )

@@ -1,0 +1,45 @@
+"""Who may read the access record.
+
+caller            with the scope (without criteria)         sees
+----------------  ----------------------------------------  --------------------------------------
+auditor           user/AuditEvent.rs                        everything
+system            system/AuditEvent.rs                      everything
+patient           patient/AuditEvent.rs                     what concerns the patient of the token
+patient           user/AuditEvent.rs                        what concerns the patients they act for
+everybody else                                              nothing: 403
+"""
+
+from __future__ import annotations
+
+from fhir_server.access.caller import Caller, Role
+from fhir_server.errors import Category, problem
+from fhir_server.fhir.types import AUDIT_EVENT
+
+
+def visible_to(caller: Caller, permission: str) -> frozenset[str] | None:
+    """The patients whose entries a caller may see, None: everybody's.
+
+    :param permission: ``r`` or ``s``.
+    :raises Problem: 403 when the role or the scopes do not allow it at all.
+    """
+    contexts = {one.context for one in caller.scopes.resources if one.covers(AUDIT_EVENT, permission) and not one.query}
+    if caller.role is Role.AUDITOR and "user" in contexts:
+        return None
+    if caller.role is Role.SYSTEM and "system" in contexts:
+        return None
+    if caller.role is Role.PATIENT:
+        seen = {caller.patient} if "patient" in contexts else set()
+        seen |= {one for one in caller.persons if one.startswith("Patient/")} if "user" in contexts else set()
+        if seen - {""}:
+            return frozenset(seen - {""})
+    raise problem(Category.FORBIDDEN, "the access record is for auditors and for the patients themselves", AUDIT_EVENT)
+
+
+def check_report(caller: Caller, patient: str) -> None:
+    """Whether a caller may see who looked at a patient.
+
+    :raises Problem: 403 as :func:`visible_to`, 404 for another patient than the caller's own.
+    """
+    visible = visible_to(caller, "s")
+    if visible is not None and patient not in visible:
+        raise problem(Category.NOT_FOUND, f"{patient} does not exist", "Patient")

@@ -1,0 +1,1 @@
+"""The access record in its own database: batches in hash chains, signed checkpoints, only ever added to."""
