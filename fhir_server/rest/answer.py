@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-from fhir_server.access.record import Accessed
+from fhir_server.access.record import Access, Accessed
 from fhir_server.store.resources import Stored
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
@@ -18,7 +18,8 @@ class Answer:
     """An HTTP answer; ``headers`` without content type and length, which the door adds for a body.
 
     A body of ``FHIR_JSON`` goes out as XML when the client prefers that; no handler needs to know.
-    ``accessed`` are the resources that it shows or made, for the access record.
+    For the access record: ``accessed`` are the resources that it shows or made, ``patients`` those whom a list is
+    about, ``parts`` the accesses of a Bundle's entries.
     """
 
     status: int
@@ -26,6 +27,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = FHIR_JSON
     accessed: tuple[Accessed, ...] = ()
+    patients: tuple[str, ...] = ()
+    parts: tuple[Access, ...] = ()
+
+
+def accessed(stored: Stored, *, written: bool = False) -> tuple[Accessed, ...]:
+    """A version for the access record."""
+    people = tuple(one for one in stored.extra.get("patients") or () if one != "#")
+    return (Accessed(stored.type, stored.id, stored.version, people, written),)
 
 
 def version_headers(stored: Stored) -> dict[str, str]:

@@ -27,7 +27,10 @@ MOST_PARAMETERS = 1000
 
 @dataclass
 class Context:
-    """One request below the FHIR base. ``segments`` is the path behind the base, decoded, without empty parts."""
+    """One request below the FHIR base. ``segments`` is the path behind the base, decoded, without empty parts.
+
+    ``network`` is the caller's address, ``purpose`` a code of v3-ActReason for which they ask.
+    """
 
     world: World
     method: str
@@ -38,6 +41,8 @@ class Context:
     caller: Caller
     request_id: str
     receive: Callable[[], Awaitable[Any]]
+    network: str = ""
+    purpose: str = ""
     _body: bytes | None = field(default=None)
 
     @cached_property

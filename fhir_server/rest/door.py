@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 from urllib.parse import unquote
 
+from fhir_server.access.record import stamp
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump
 from fhir_server.fhir.outcome import outcome
@@ -21,6 +22,7 @@ from fhir_server.log import get_logger
 from fhir_server.rest import metrics, negotiation, permissions, router
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
+from fhir_server.rest.recording import ACTIONS, access_of
 from fhir_server.services.access.policy import NOBODY, AccessPolicy
 from fhir_server.services.authorization.invalid_token import InvalidToken
 from fhir_server.services.authorization.tokens import caller_of
@@ -76,7 +78,7 @@ class Door:
             request_id = secrets.token_hex(8)
         route = "unmatched"
         try:
-            route, answer = await self._answer(scope, receive, headers, request_id)
+            route, answer = await self._recorded(scope, receive, headers, request_id)
             wished = (headers, scope.get("query_string", b""), answer)
             if len(answer.body) < LARGE:
                 answer = negotiation.presented(*wished)
@@ -91,30 +93,47 @@ class Door:
         metrics.observe(scope["method"], route, answer.status, time.perf_counter() - started)
         log.debug("request", request_id=request_id, method=scope["method"], route=route, status=answer.status)
 
-    async def _answer(
+    async def _recorded(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str
     ) -> tuple[str, Answer]:
+        """The answer, which leaves only when its access is durably recorded."""
         if self.world is None:
             return "starting", _refusal(unavailable("the server is starting"))
-        route = "unmatched"
+        context = self._context(scope, receive, headers, request_id, self.world)
+        route, answer, refused = await self._answer(context)
+        access = None if answer.parts else access_of(context, route, answer, refused)
         try:
-            check_host(headers, self.world.hosts)
-            self.world.catalogue.begin()
-            policy = await self._policy(self.world, headers)
-            context = self._context(scope, receive, headers, request_id, self.world.under(policy))
+            if access is not None:
+                await self.world.record.add(access)
+            elif answer.parts:
+                await asyncio.gather(*(self.world.record.add(one) for one in answer.parts))
+        except Problem as failed:
+            return route, _refusal(failed)
+        return route, answer
+
+    async def _answer(self, context: Context) -> tuple[str, Answer, Problem | None]:
+        route, world, headers = "unmatched", context.world, context.headers
+        try:
+            check_host(headers, world.hosts)
+            world.catalogue.begin()
+            if context.method == "OPTIONS" and "access-control-request-method" in headers:
+                return "preflight", Answer(204, b"", PREFLIGHT), None
+            policy = await self._policy(world, headers)
+            context.caller = policy.caller
+            context.world = world.under(policy, stamp_of(context))
             negotiation.check(context)
-            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-                return "preflight", Answer(204, b"", PREFLIGHT)
             route, handler = router.find(context)
-            return route, await handler(context)
+            return route, await handler(context), None
         except Problem as refused:
-            return route, _refusal(refused)
+            return route, _refusal(refused), refused
         except Replayed as replayed:
             known = replayed.answer
-            return route, Answer(known.status, known.body, {**known.headers, "Idempotent-Replayed": "true"})
+            again = Answer(known.status, known.body, {**known.headers, "Idempotent-Replayed": "true"})
+            return route, again, None
         except PyMongoError as failed:
-            log.warning("database did not answer", request_id=request_id, fault=type(failed).__name__)
-            return route, _refusal(unavailable("the database does not answer"))
+            log.warning("database did not answer", request_id=context.request_id, fault=type(failed).__name__)
+            fault = unavailable("the database does not answer")
+            return route, _refusal(fault), fault
 
     def _context(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str, world: World
@@ -122,8 +141,11 @@ class Door:
         raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")[len(PREFIX) :]
         segments = [unquote(one) for one in raw.split("/") if one]
         base = world.settings.base_url.rstrip("/") or _own_base(scope, headers)
-        query = scope.get("query_string", b"")
-        return Context(world, scope["method"], segments, query, headers, base, world.policy.caller, request_id, receive)
+        query, peer = scope.get("query_string", b""), scope.get("client")
+        return Context(
+            world, scope["method"], segments, query, headers, base, world.policy.caller, request_id, receive,
+            str(peer[0]) if peer else "",
+        )  # fmt: skip
 
     async def _policy(self, world: World, headers: Mapping[str, str]) -> AccessPolicy:
         """The policy of the caller whom the bearer token names; without a token nothing is seen.
@@ -145,6 +167,19 @@ class Door:
             known = self._policies[caller.token] = AccessPolicy(caller)
         await known.begin(world)
         return known
+
+
+def stamp_of(context: Context) -> dict[str, str]:
+    """What stands beside the versions that a request writes, so that none is without its entry in the record."""
+    if context.method in {"GET", "HEAD"}:
+        return {}
+    segments = context.segments
+    operation = segments[-1] if segments and segments[-1].startswith("$") else ""
+    route = operation or {"PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(context.method, "create")
+    return stamp(
+        context.caller, route, ACTIONS.get(route, "U"), context.request_id, process=context.world.record.process,
+        network=context.network,
+    )  # fmt: skip
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -114,7 +114,8 @@ async def request_of(context: Context, place: int, entry: Mapping[str, Any]) -> 
             headers["content-type"], body = _binary(resource)
     return EntryRequest(
         context.world, said["method"], segments, query, headers, context.base, context.caller, context.request_id,
-        context.receive, body, place=place, given=resource, full_url=entry.get("fullUrl", ""),
+        context.receive, context.network, context.purpose, body, place=place, given=resource,
+        full_url=entry.get("fullUrl", ""),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhir_server.errors import Issue
 from fhir_server.fhir.json import dump
 from fhir_server.fhir.outcome import informational
-from fhir_server.rest.answer import Answer, location, version_headers
+from fhir_server.rest.answer import Answer, accessed, location, version_headers
 from fhir_server.rest.context import Context
 from fhir_server.store.resources import Stored
 
@@ -17,9 +17,11 @@ def written(context: Context, stored: Stored, status: int) -> Answer:
     if status == 201 or context.method == "POST":
         headers["Location"] = location(context.base, stored)
     preference = context.prefers("return")
+    shown = accessed(stored, written=True)
     if preference == "minimal":
-        return Answer(status, b"", headers)
+        return Answer(status, b"", headers, accessed=shown)
     if preference == "OperationOutcome":
         text = f"{stored.reference} is version {stored.version}"
-        return Answer(status, dump(informational([Issue(text, severity="information")])), headers)
-    return Answer(status, stored.body, headers)
+        body = dump(informational([Issue(text, severity="information")]))
+        return Answer(status, body, headers, accessed=shown)
+    return Answer(status, stored.body, headers, accessed=shown)

@@ -254,7 +254,7 @@ async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
         if before.extra.get("claim"):
             days = await give_back(unit, [before])
             await slot_faces.refresh(world, unit, days, slots_of(before), at)
-        marker = tombstone(before, at)
+        marker = tombstone(world, before, at)
         await unit.replace(before, marker, {})
         return marker
 

@@ -326,7 +326,7 @@ async def mark(world: World, caller: Caller, before: Stored) -> Stored | None:
         return await appointments.delete(world, caller, before)
     if before.type == "Slot":
         return await slots.delete(world, caller, before)
-    after = tombstone(before, world.clock())
+    after = tombstone(world, before, world.clock())
     async with world.store.epoch.moving(before.type):
         return after if await world.store.resources.replace(before, after, {}) else None
 

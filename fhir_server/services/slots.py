@@ -300,7 +300,7 @@ async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
     async def work(unit: Unit) -> Stored:
         await unchanged(unit, before)
         await _enter(world, unit, before, {})
-        marker = tombstone(before, world.clock())
+        marker = tombstone(world, before, world.clock())
         await unit.replace(before, marker, {})
         return marker
 

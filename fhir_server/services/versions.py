@@ -77,7 +77,7 @@ def version_of(
     """
     type_ = resource["resourceType"]
     final = stamped(resource, id_, version, at)
-    beside = {"method": method, **(extra or {}), "clinics": list(clinics) or None}
+    beside = {"method": method, **(extra or {}), "clinics": list(clinics) or None, "by": dict(world.stamp) or None}
     if type_ in KEYED_TYPES:
         beside["key"] = short_key(f"{type_}/{id_}")
     body = dump(final)
@@ -108,9 +108,10 @@ def _weight(name: str, values: list[Any], definitions: Mapping[str, Definition])
     return len(values) + sum(1 for _ in beginnings(values)) // BEGINNINGS
 
 
-def tombstone(before: Stored, at: int) -> Stored:
+def tombstone(world: World, before: Stored, at: int) -> Stored:
     """The version that marks a deletion."""
     about = {name: before.extra.get(name) for name in ("patients", "clinics")}
+    about["by"] = dict(world.stamp) or None
     return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE", **about})
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from fhir_server.access.caller import Caller
@@ -22,6 +23,8 @@ from fhir_server.store.database import Store
 from fhir_server.store.unit import Unit
 
 __all__ = ["Caller", "World"]
+
+NO_STAMP: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,14 @@ class World:
     hosts: frozenset[str]
     clock: Callable[[], int]
     policy: AccessPolicy = field(default=NOBODY)
+    stamp: Mapping[str, str] = field(default=NO_STAMP)
 
-    def under(self, policy: AccessPolicy) -> World:
-        """The world of one caller."""
-        return replace(self, policy=policy)
+    def under(self, policy: AccessPolicy, stamp: Mapping[str, str] = NO_STAMP) -> World:
+        """The world of one caller.
+
+        :param stamp: what stands beside every version that is written for them (``access.record.stamp``).
+        """
+        return replace(self, policy=policy, stamp=stamp)
 
     def own(self) -> World:
         """The world of the server itself: nothing is hidden from upkeep, and nobody is asked."""

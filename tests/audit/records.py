@@ -6,9 +6,11 @@ import secrets
 from typing import Any
 
 from fhir_server.access.record import Access, Accessed
+from fhir_server.remote import kms
 from fhir_server.settings import Settings
 from fhir_server.store.audit.verify import Report, verify
 from fhir_server.store.database import Store, open_store
+from tests.builders.search import DEFINITIONS
 
 BASE = "http://fhir.test/fhir"
 AT = 1_795_338_000_000
@@ -29,7 +31,8 @@ def access(**changes: Any) -> Access:
 async def fresh(settings: Settings, driver: str = "pymongo") -> Store:
     """A store whose record is empty; the caller closes it."""
     changes = {"mongo_driver": driver, "audit_database": f"{settings.mongo_database}_{secrets.token_hex(4)}_audit"}
-    made = open_store(settings.model_copy(update=changes))
+    made = open_store(settings.model_copy(update=changes), kms.of(settings.keys), DEFINITIONS)
+    await made.keys.open(sealed=True)
     await made.audit.prepare()
     await made.markers.prepare()
     return made

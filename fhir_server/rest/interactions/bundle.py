@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+from fhir_server.access.record import Access
 from fhir_server.errors import Category, Issue, Problem, problem
 from fhir_server.fhir.bundle import Response, response_bytes
 from fhir_server.fhir.json import dump
@@ -23,6 +24,7 @@ from fhir_server.rest.context import Context
 from fhir_server.rest.entries import WRITES, EntryRequest, entries_of, request_of, write_of
 from fhir_server.rest.idempotency import key_of
 from fhir_server.rest.interactions.delete import deleted
+from fhir_server.rest.recording import access_of
 from fhir_server.rest.written import written
 from fhir_server.services.bundles.entries import located, placed
 from fhir_server.services.bundles.identities import raise_together
@@ -45,11 +47,12 @@ async def bundle(context: Context) -> Answer:
     await context.body(context.world.settings.bundle_body_limit)
     sent = await context.resource()
     entries = entries_of(context, sent)
+    told: list[Access] = []
     run = _transaction if sent["type"] == "transaction" else _batch
-    return Answer(200, await run(context, entries))
+    return Answer(200, await run(context, entries, told), parts=tuple(told))
 
 
-async def _batch(context: Context, entries: Sequence[Mapping[str, Any]]) -> bytes:
+async def _batch(context: Context, entries: Sequence[Mapping[str, Any]], told: list[Access]) -> bytes:
     if "idempotency-key" in context.headers:
         text = "an Idempotency-Key is for one effect; a batch has many"
         raise problem(Category.INVALID, text, "Idempotency-Key")
@@ -61,20 +64,25 @@ async def _batch(context: Context, entries: Sequence[Mapping[str, Any]]) -> byte
                 _refusal(problem(Category.TOO_LARGE, "the answer is too large; ask in several batches"), place)
             )
             continue
-        parts.append(await _alone(context, place, one, names))
+        parts.append(await _alone(context, place, one, names, told))
         size += len(parts[-1][1] or b"")
     return response_bytes("batch-response", parts)
 
 
-async def _alone(context: Context, place: int, entry: Mapping[str, Any], names: frozenset[str]) -> Part:
+async def _alone(
+    context: Context, place: int, entry: Mapping[str, Any], names: frozenset[str], told: list[Access]
+) -> Part:
     """One entry of a batch; whatever happens to it happens to no other."""
+    request, route = context, "unmatched"
     try:
         request = await request_of(context, place, entry)
         route, handler = _route(request)
         if request.given and names:
             _check_apart(request.given, names)
         context.world.catalogue.begin()
-        return _part(request, route, await handler(request))
+        answer = await handler(request)
+        _tell(told, request, route, answer)
+        return _part(request, route, answer)
     except Problem as refused:
         found = refused
     except PyMongoError as failed:
@@ -83,7 +91,14 @@ async def _alone(context: Context, place: int, entry: Mapping[str, Any], names: 
     except Exception:
         log.exception("entry failed", request_id=context.request_id, place=place)
         found = problem(Category.EXCEPTION, f"the server has a defect; request {context.request_id}")
+    _tell(told, request, route, Answer(found.category.status), found)
     return _refusal(found, place)
+
+
+def _tell(told: list[Access], request: Context, route: str, answer: Answer, refused: Problem | None = None) -> None:
+    """Add an entry to what is recorded."""
+    if (access := access_of(request, route, answer, refused)) is not None:
+        told.append(access)
 
 
 def _refusal(found: Problem, place: int) -> Part:
@@ -115,7 +130,7 @@ def _check_apart(resource: dict[str, Any], names: frozenset[str]) -> None:
         raise Problem(Category.INVALID, issues)
 
 
-async def _transaction(context: Context, entries: Sequence[Mapping[str, Any]]) -> bytes:
+async def _transaction(context: Context, entries: Sequence[Mapping[str, Any]], told: list[Access]) -> bytes:
     key = await key_of(context, "transaction")
     requests, writes, faults = [], [], []
     for place, entry in enumerate(entries):
@@ -132,10 +147,12 @@ async def _transaction(context: Context, entries: Sequence[Mapping[str, Any]]) -
 
     async def finish(inner: World, outcomes: Mapping[int, Outcome]) -> bytes:
         parts = []
+        told.clear()  # the transaction may run again
         for request, route, handler in requests:
             with placed(request.place):
                 found = outcomes.get(request.place)
                 answer = _written(request, found) if found else await handler(replace(request, world=inner))
+                _tell(told, request, route, answer)
                 parts.append(_part(request, route, answer, found))
         return response_bytes("transaction-response", parts)
 

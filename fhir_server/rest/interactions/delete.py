@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir_server.rest.answer import Answer
+from fhir_server.rest.answer import Answer, accessed
 from fhir_server.rest.context import Context
 from fhir_server.services import conditional as by_criteria
 from fhir_server.services import resources
@@ -23,4 +23,6 @@ async def conditional(context: Context) -> Answer:
 
 def deleted(marker: Stored | None) -> Answer:
     """The answer to a deletion; None if there was nothing to delete."""
-    return Answer(204, b"", {"ETag": f'W/"{marker.version}"'} if marker else {})
+    if marker is None:
+        return Answer(204)
+    return Answer(204, b"", {"ETag": f'W/"{marker.version}"'}, accessed=accessed(marker, written=True))

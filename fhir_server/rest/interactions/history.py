@@ -67,7 +67,9 @@ async def _answer(context: Context, types: tuple[str, ...], id_: str = "") -> An
         following = await page_tokens.write(context.world, bound, _flat(page.next))
         links.append(("next", f"{url}?{urlencode({**stated, '_page': following})}"))
     entries = [_entry(context, one, page) for one in page.versions]
-    return Answer(200, history_bytes(entries, page.total, links, instant(page.complete)))
+    people = dict.fromkeys(who for one in page.versions for who in one.extra.get("patients") or ())
+    body = history_bytes(entries, page.total, links, instant(page.complete))
+    return Answer(200, body, patients=tuple(one for one in people if one != "#"))
 
 
 def _flat(cursor: Cursor) -> list[int | str | None]:

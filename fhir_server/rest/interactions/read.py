@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from fhir_server.rest.answer import Answer, version_headers
+from fhir_server.rest.answer import Answer, accessed, version_headers
 from fhir_server.rest.context import Context
 from fhir_server.rest.subsets import subset_read
 from fhir_server.services import resources
@@ -19,8 +19,8 @@ async def read(context: Context) -> Answer:
     stored = await resources.read(context.world, type_, context.segments[1])
     headers = version_headers(stored)
     if _has_it(context, stored):
-        return Answer(304, b"", headers)
-    return Answer(200, subset.show(type_, stored.body), headers)
+        return Answer(304, b"", headers, accessed=accessed(stored))
+    return Answer(200, subset.show(type_, stored.body), headers, accessed=accessed(stored))
 
 
 async def vread(context: Context) -> Answer:
@@ -28,7 +28,7 @@ async def vread(context: Context) -> Answer:
     type_ = context.segments[0]
     subset = subset_read(context, type_)
     stored = await resources.read_version(context.world, type_, context.segments[1], context.segments[3])
-    return Answer(200, subset.show(type_, stored.body), version_headers(stored))
+    return Answer(200, subset.show(type_, stored.body), version_headers(stored), accessed=accessed(stored))
 
 
 def _has_it(context: Context, stored: Stored) -> bool:

@@ -76,7 +76,9 @@ def _answer(context: Context, asked: Search, page: Page) -> Answer:
     links = [("self", _url(url, [*asked.used, *([("_page", token)] if token else [])]))]
     if page.next:
         links.append(("next", _url(url, [*asked.used, ("_page", page.next)])))
-    return Answer(200, searchset_bytes(entries, page.total, links))
+    people = dict.fromkeys(who for one in (*page.matches, *page.included) for who in one.patients)
+    body = searchset_bytes(entries, page.total, links)
+    return Answer(200, body, patients=tuple(one for one in people if one != "#"))
 
 
 def _url(url: str, pairs: Sequence[tuple[str, str]]) -> str:

@@ -41,7 +41,8 @@ async def handle(context: Context) -> Answer:
     after = await page_tokens.read(context.world, bound, token) if token else None
     page = await everything(context.world, context.segments[1], _asked(context, given, types, after))
     following = await page_tokens.write(context.world, bound, page.next) if page.next else ""
-    return Answer(200, _bundle(context, stated, page, issues, following))
+    shown = (f"Patient/{context.segments[1]}",)
+    return Answer(200, _bundle(context, stated, page, issues, following), patients=shown)
 
 
 def _asked(context: Context, given: Arguments, types: list[str], after: Sequence[str] | None) -> Asked:

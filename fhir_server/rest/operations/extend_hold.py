@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.operations.arguments import arguments
@@ -15,4 +17,4 @@ async def handle(context: Context) -> Answer:
     given = await arguments(context)
     stored = await extend(context.world, context.caller, context.segments[1], given.duration("hold-duration"))
     answer = written(context, stored, 200)
-    return Answer(answer.status, answer.body, {**answer.headers, **expires(stored)})
+    return replace(answer, headers={**answer.headers, **expires(stored)})

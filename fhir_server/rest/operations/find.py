@@ -40,7 +40,7 @@ async def handle(context: Context) -> Answer:
     after = Cursor(*await page_tokens.read(context.world, bound, token)) if token else None
     found = await find(context.world, asked, count=count, after=after)
     following = await page_tokens.write(context.world, bound, found.next) if found.next else ""
-    return Answer(200, _bundle(context, asked, found, pairs, following, ignored))
+    return Answer(200, _bundle(context, asked, found, pairs, following, ignored), patients=asked.patients)
 
 
 def _bundle(

@@ -36,4 +36,5 @@ async def handle(context: Context) -> Answer:
     entries = [(f"{context.base}/Patient/{one.id}", one.body, one.score, one.grade) for one in found.found[:count]]
     outcome = dump(informational(issues)) if issues else None
     links = [("self", f"{context.base}/Patient/$match")]
-    return Answer(200, graded_bytes(entries, outcome, len(found.found), links))
+    people = tuple(f"Patient/{one.id}" for one in found.found[:count])
+    return Answer(200, graded_bytes(entries, outcome, len(found.found), links), patients=people)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fhir_server.errors import Category, Issue, Problem
 from fhir_server.fhir.json import dump
 from fhir_server.fhir.parameters import Arguments, parameters
-from fhir_server.rest.answer import Answer, version_headers
+from fhir_server.rest.answer import Answer, accessed, version_headers
 from fhir_server.rest.context import Context
 from fhir_server.rest.operations.arguments import arguments
 from fhir_server.services import meta as use_case
@@ -45,7 +45,7 @@ async def _change(context: Context, edit: Edit) -> Answer:
 
 def _answer(stored: Stored) -> Answer:
     found = parameters(("return", "Meta", use_case.meta_of(stored)))
-    return Answer(200, dump(found), version_headers(stored))
+    return Answer(200, dump(found), version_headers(stored), accessed=accessed(stored))
 
 
 def _meta(world: World, given: Arguments) -> Meta:

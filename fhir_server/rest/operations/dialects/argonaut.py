@@ -51,9 +51,10 @@ class Argonaut:
 
     def accepted(self, context: Context, act: Act, stored: Stored, status: int) -> Answer:
         by_id = act.target.resource is None
-        headers = {**written(context, stored, 201).headers, **expires(stored)}
+        answer = written(context, stored, 201)
+        headers = {**answer.headers, **expires(stored)}
         entries = [(f"{context.base}/{stored.reference}", context.world.view.shown(stored).body, "match")]
-        return Answer(200 if by_id else status, bundle(context, entries, 1), headers)
+        return Answer(200 if by_id else status, bundle(context, entries, 1), headers, accessed=answer.accessed)
 
     def refused(self, context: Context, act: Act, refusal: Problem) -> Answer | None:
         if refusal.category not in REFUSED_AS_BUNDLE:

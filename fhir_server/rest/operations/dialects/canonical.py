@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.utils import formatdate
 
 from fhir_server.errors import Category, Problem, problem
@@ -47,9 +48,7 @@ class Canonical:
 
     def accepted(self, context: Context, act: Act, stored: Stored, status: int) -> Answer:
         answer = written(context, stored, status)
-        return (
-            Answer(answer.status, answer.body, {**answer.headers, **expires(stored)}) if act.verb == "hold" else answer
-        )
+        return replace(answer, headers={**answer.headers, **expires(stored)}) if act.verb == "hold" else answer
 
     def refused(self, context: Context, act: Act, refusal: Problem) -> Answer | None:
         del context, act, refusal

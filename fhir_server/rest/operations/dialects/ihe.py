@@ -50,9 +50,15 @@ class Ihe:
 
     def accepted(self, context: Context, act: Act, stored: Stored, status: int) -> Answer:
         del act, status
-        headers = {**written(context, stored, 201).headers, **expires(stored)}
+        answer = written(context, stored, 201)
+        headers = {**answer.headers, **expires(stored)}
         body = context.world.view.shown(stored).body
-        return Answer(200, bundle(context, [(f"{context.base}/{stored.reference}", body, "match")], 1), headers)
+        return Answer(
+            200,
+            bundle(context, [(f"{context.base}/{stored.reference}", body, "match")], 1),
+            headers,
+            accessed=answer.accessed,
+        )
 
     def refused(self, context: Context, act: Act, refusal: Problem) -> Answer | None:
         del act

@@ -1,0 +1,85 @@
+"""What a request was, for the access record: one access for each request, and for each entry of a Bundle.
+
+metadata and the server's own artifacts are public and are not recorded; everything else is, refused or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fhir_server.access.record import MINOR, SERIOUS, SUCCESS, Access
+from fhir_server.errors import Problem
+from fhir_server.fhir.types import CONFORMANCE_TYPES
+from fhir_server.rest.answer import Answer
+from fhir_server.rest.context import Context
+
+ACTIONS: Mapping[str, str] = MappingProxyType({
+    "create": "C", "read": "R", "vread": "R", "history": "R", "update": "U", "patch": "U", "delete": "D", "search": "E",
+    "bundle": "E",
+})  # fmt: skip
+LONGEST_QUERY = 4_096
+UNTOLD = frozenset({"capabilities", "starting", "preflight"})
+
+
+def access_of(context: Context, route: str, answer: Answer, refused: Problem | None = None) -> Access | None:
+    """The access that a request was; None for what is public."""
+    segments = context.segments
+    if route in UNTOLD or (segments and segments[0] in CONFORMANCE_TYPES):
+        return None
+    caller = context.caller
+    action, query = ACTIONS.get(route, "E"), b""
+    if action == "E" or context.query_string:
+        query = b"%s /%s?%s" % (context.method.encode(), "/".join(segments).encode(), context.query_string)
+    return Access(
+        at=context.world.clock(),
+        action=action,
+        interaction=interaction(context, route),
+        outcome=outcome(answer.status),
+        client=caller.client if caller.token else "",
+        subject=caller.subject,
+        issuer=caller.issuer,
+        fhir_user=caller.fhir_user,
+        role=caller.role.value if caller.token else "",
+        token=caller.token,
+        purpose=context.purpose,
+        network=context.network,
+        request_id=context.request_id,
+        objects=answer.accessed,
+        patients=answer.patients or _named(context, answer),
+        query=query[:LONGEST_QUERY],
+        reason=_reason(refused),
+    )
+
+
+def interaction(context: Context, route: str) -> str:
+    """The code of http://hl7.org/fhir/restful-interaction, or the operation."""
+    if route == "history":
+        return ("history-system", "history-type", "history-instance")[min(2, len(context.segments) - 1)]
+    if route == "search":
+        return "search-type" if context.segments and context.segments[0] != "_search" else "search-system"
+    if route == "bundle":
+        return "batch"
+    return route
+
+
+def outcome(status: int) -> int:
+    """0 success, 4 the client's fault, 8 ours."""
+    if status < 400:
+        return SUCCESS
+    return MINOR if status < 500 else SERIOUS
+
+
+def _named(context: Context, answer: Answer) -> tuple[str, ...]:
+    """A patient whom the URL names, where the answer shows nothing: who was asked for counts, found or not."""
+    segments = context.segments
+    if not answer.accessed and len(segments) > 1 and segments[0] == "Patient" and segments[1][:1] not in {"_", "$"}:
+        return (f"Patient/{segments[1]}",)
+    return ()
+
+
+def _reason(refused: Problem | None) -> str:
+    if refused is None:
+        return ""
+    first = refused.issues[0] if refused.issues else None
+    return (first.code if first else "") or refused.category.issue_code
