@@ -37,7 +37,6 @@ async def _list(visit: Visit, *, revoked: bool) -> Response:
             "patient": await patients.label(visit.world, one.patient) if one.patient else "",
             "created": _day(visit, one.created),
             "last_used": _day(visit, one.last_used) if one.last_used else "",
-            "offline": one.offline,
         }
         for one in await grants.apps_of(visit.world, person.id)
     ]

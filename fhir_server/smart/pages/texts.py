@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 ENGLISH: Mapping[str, str] = MappingProxyType({
     "site": "FHIR scheduling",
-    "skip": "Skip to the form",
     "errors_title": "Please check this",
     # what went wrong
     "starting_title": "One moment",
@@ -57,7 +56,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType({
     "keep them in a safe place.",
     # patient
     "patient_title": "Choose a patient",
-    "patient_for": "{client} will work with this patient.",
+    "patient_for": "{client} will work with the patient whom you choose.",
     "patient_none": "There is no patient whom you can choose.",
     "patient_seek": "Find the patient by name and birth date, or by medical record number.",
     "patient_name": "Name",
@@ -90,9 +89,8 @@ ENGLISH: Mapping[str, str] = MappingProxyType({
     "apps_since": "Allowed since",
     "apps_used": "Last used",
     "apps_never": "not yet",
-    "apps_offline": "It keeps its access when you are not logged in.",
     "revoke": "Take back access",
-    "revoke_for": "Take back the access of {client}",
+    "revoke_for": "Take back access of {client}",
     "revoked": "The access was taken back.",
     "access_report": "Who has looked at my data",
     "enrol_offer": "Set up one-time codes",
