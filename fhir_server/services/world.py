@@ -51,7 +51,7 @@ class World:
     hosts: frozenset[str]
     clock: Callable[[], int]
     policy: AccessPolicy = field(default=NOBODY)
-    stamp: Mapping[str, str] = field(default=NO_STAMP)
+    stamp: Mapping[str, str] = field(default_factory=lambda: NO_STAMP)
 
     def under(self, policy: AccessPolicy, stamp: Mapping[str, str] = NO_STAMP) -> World:
         """The world of one caller.

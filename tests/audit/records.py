@@ -32,7 +32,7 @@ async def fresh(settings: Settings, driver: str = "pymongo") -> Store:
     """A store whose record is empty; the caller closes it."""
     changes = {"mongo_driver": driver, "audit_database": f"{settings.mongo_database}_{secrets.token_hex(4)}_audit"}
     made = open_store(settings.model_copy(update=changes), kms.of(settings.keys), DEFINITIONS)
-    await made.keys.open(sealed=True)
+    await made.keys.open(sealed=False)
     await made.audit.prepare()
     await made.markers.prepare()
     return made
