@@ -23,10 +23,8 @@ from tests.builders.smart import ES384, ask, assertion, public
 
 
 def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
-        "FHIR_REDIS_URL": settings.redis_url, "FHIR_LOG_LEVEL": "error",
-    }  # fmt: skip
+    given = {f"FHIR_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value != ""}
+    environment = {**os.environ, **given}
     command = [sys.executable, "-m", "fhir_server.cli.main", "client", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
