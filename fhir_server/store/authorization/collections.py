@@ -10,7 +10,7 @@ from pymongo import IndexModel
 
 from fhir_server.store.authorization.clients import CLIENTS, Clients
 from fhir_server.store.authorization.grants import GRANTS, Grants
-from fhir_server.store.authorization.signing_keys import SIGNING_KEYS, SigningKeys
+from fhir_server.store.authorization.signing_keys import SIGNING_KEYS, Sealer, SigningKeys
 from fhir_server.store.authorization.tickets import AUTHORIZE_REQUESTS, CODES, LAUNCHES, REFRESH_TOKENS, Tickets
 from fhir_server.store.authorization.token_ids import TOKEN_IDS, TokenIds
 from fhir_server.store.driver import Connection
@@ -44,11 +44,11 @@ class Authorization:
     token_ids: TokenIds
 
     @classmethod
-    def over(cls, connection: Connection) -> Self:
-        """The collections of a connection."""
+    def over(cls, connection: Connection, sealer: Sealer | None = None) -> Self:
+        """The collections of a connection; the sealer covers private keys."""
         return cls(
             Clients(connection),
-            SigningKeys(connection),
+            SigningKeys(connection, sealer),
             Grants(connection),
             Tickets(connection, AUTHORIZE_REQUESTS),
             Tickets(connection, LAUNCHES),
