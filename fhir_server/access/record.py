@@ -17,6 +17,16 @@ SUCCESS, MINOR, SERIOUS, MAJOR = 0, 4, 8, 12
 that ends more than this request."""
 
 WRITES = frozenset("CUD")
+ACTIONS: Mapping[str, str] = {
+    "create": "C", "read": "R", "vread": "R", "update": "U", "patch": "U", "delete": "D",
+    "history": "R", "history-instance": "R", "history-type": "R", "history-system": "R",
+}  # fmt: skip
+"""The action of an interaction; every other one is E: executed."""
+
+
+def outcome_of(status: int) -> int:
+    """The outcome of an answer by its HTTP status."""
+    return SUCCESS if status < 400 else MINOR if status < 500 else SERIOUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,21 @@ class Access:
         """Keys of the versions that it made."""
         every = self.action in WRITES
         return [one.key for one in self.objects if one.version and (every or one.written)] if not self.outcome else []
+
+
+def by(caller: Caller, interaction: str, **more: Any) -> Access:
+    """What a caller did; ``more`` are the other fields of :class:`Access`, ``at`` above all."""
+    return Access(
+        action=more.pop("action", "") or ACTIONS.get(interaction, "E"),
+        interaction=interaction,
+        client=caller.client,
+        subject=caller.subject,
+        issuer=caller.issuer,
+        fhir_user=caller.fhir_user,
+        role=caller.role.value,
+        token=caller.token,
+        **more,
+    )
 
 
 def stamp(

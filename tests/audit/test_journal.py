@@ -90,6 +90,13 @@ async def test_only_the_beginning_of_a_long_query_is_kept(store: Store) -> None:
     assert len((await entries(store))[0].query) == LONGEST_QUERY
 
 
+async def test_a_secret_in_a_query_is_not_kept(store: Store) -> None:
+    query = b"POST /fhir/Patient/_search?access_token=abc&code=x&Client_Secret=y&token=&name=z\n\npassword=q&a=1"
+    await store.audit.add(access(query=query))
+    kept = (await entries(store))[0].query
+    assert kept == b"POST /fhir/Patient/_search?access_token=&code=x&Client_Secret=&token=&name=z\n\npassword=&a=1"
+
+
 class Faulty:
     """The collection of batches, whose inserts fail before or after they happened."""
 

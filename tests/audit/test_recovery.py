@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from fhir_server.access.caller import Caller, Role
-from fhir_server.access.record import Access, Accessed, recovered, stamp
+from fhir_server.access.record import Access, Accessed, by, outcome_of, recovered, stamp
 from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.audit.recovery import Versions, Written, recover
 from fhir_server.store.audit.markers import CLAIM_MS, DEAD_MS, MARGIN_MS
@@ -48,6 +48,19 @@ def test_a_stamp_tells_the_access() -> None:
         objects=(Accessed("Appointment", "a1", 3, ("Patient/p1",), written=True),),
     )  # fmt: skip
     assert found.wrote == ["Appointment/a1/3"]
+
+
+def test_what_a_caller_did() -> None:
+    found = by(CALLER, "update", at=5, network="10.0.0.1", request_id="r")
+    assert (found.action, found.client, found.subject, found.role, found.token) == (
+        "U",
+        "ehr",
+        "s",
+        "practitioner",
+        "j",
+    )
+    assert (by(CALLER, "$book", at=5).action, by(CALLER, "search", at=5).action) == ("E", "E")
+    assert [outcome_of(one) for one in (200, 304, 404, 503)] == [0, 0, 4, 8]
 
 
 async def test_has_written(store: Store) -> None:

@@ -170,7 +170,7 @@ async def test_every_claim_of_the_statement_is_served_or_of_hl7(client: Any) -> 
             if type_ == "SearchParameter" or url.startswith(CANONICAL):
                 assert len(await found(client, type_, url=url)) == 1, url
             else:
-                assert url.startswith(f"http://hl7.org/fhir/{type_}/")
+                assert url.startswith((f"http://hl7.org/fhir/{type_}/", f"https://profiles.ihe.net/ITI/BALP/{type_}/"))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ CHECKPOINT_BEATS = 30
 
 CHECKPOINT_BATCHES = 1000
 RECOVERY_BEATS = 8
+LAST_SECONDS = 10.0
+"""How long the end waits for what is under way."""
+
 
 log = get_logger("audit")
 
@@ -37,6 +40,7 @@ class Recorder:
         self._markers = markers
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
         self._signed = 0
 
     async def add(self, access: Access) -> None:
@@ -48,15 +52,16 @@ class Recorder:
 
     async def start(self) -> None:
         """Before the first request: without a marker nobody would notice our death."""
+        self._ending.clear()
         await self._markers.move(self.process, self._clock())
         self._task = asyncio.create_task(self._live())
 
     async def stop(self) -> None:
         """After the last request: everything is durable and signed, the marker goes."""
+        self._ending.set()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # Not cancelled: it may be in the middle of a command.
+            await asyncio.wait([self._task], timeout=LAST_SECONDS)
             self._task = None
         try:
             await self._sign(final=True)
@@ -66,7 +71,7 @@ class Recorder:
 
     async def _live(self) -> None:
         beats = 0
-        while True:
+        while not self._ending.is_set():
             try:
                 if beats:
                     await self._markers.move(self.process, self._clock())
@@ -79,7 +84,8 @@ class Recorder:
             except Exception as failed:  # noqa: BLE001  the next beat tries again
                 log.warning("the access record's upkeep failed", fault=type(failed).__name__)
             beats += 1
-            await asyncio.sleep(BEAT_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), BEAT_SECONDS)
 
     async def _sign(self, *, final: bool = False) -> None:
         made = await self.audit.checkpoint(final=final)

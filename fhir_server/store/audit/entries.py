@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -12,6 +13,13 @@ from fhir_server.access.record import Access, Accessed
 
 LONGEST_QUERY = 32_768
 """Bytes of a request that are kept; what is longer is cut off."""
+
+_SECRETS = re.compile(
+    rb"(?<![A-Za-z_])((?:access_|refresh_|id_)?token|client_secret|client_assertion|assertion|code_verifier|password)"
+    rb"=[^&\s]*",
+    re.IGNORECASE,
+)
+"""Parameters that a query should never have, and that are not kept when it has."""
 
 PERSONS = ("Patient/", "RelatedPerson/")
 
@@ -33,7 +41,7 @@ def _pack(access: Access) -> dict[str, Any]:
     if access.objects:
         found["objects"] = [[one.type, one.id, one.version, one.patients, one.written] for one in access.objects]
     if access.query:
-        found["query"] = access.query[:LONGEST_QUERY].decode("latin-1")
+        found["query"] = _SECRETS.sub(rb"\1=", access.query[:LONGEST_QUERY]).decode("latin-1")
     return found
 
 
