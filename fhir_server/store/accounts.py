@@ -8,40 +8,19 @@ last TOTP step that was used. ``v`` counts the writes: a change is conditional o
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from fhir_server.access.account import Account
 from fhir_server.access.caller import Role
 from fhir_server.store.driver import Connection, Document, DuplicateKeyError
+from fhir_server.store.sealing import Sealer
 
 ACCOUNTS = "accounts"
-
-
-class Cover(Protocol):
-    """What keeps sensitive bytes from whoever reads the database; ``purpose`` binds them to their document."""
-
-    def seal_bytes(self, purpose: str, plain: bytes) -> bytes: ...
-    def open_bytes(self, purpose: str, sealed: bytes) -> bytes: ...
-    def hashed(self, domain: str, text: str) -> bytes: ...
-
-
-class Bare:
-    """No cover: the bytes as they are, and a digest as the index value."""
-
-    def seal_bytes(self, purpose: str, plain: bytes) -> bytes:  # noqa: ARG002  it matters to a cover with keys
-        return plain
-
-    def open_bytes(self, purpose: str, sealed: bytes) -> bytes:  # noqa: ARG002  as above
-        return sealed
-
-    def hashed(self, domain: str, text: str) -> bytes:
-        return hashlib.sha256(f"{domain}|{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +48,9 @@ def folded(username: str) -> str:
 class Accounts:
     """The ``accounts`` collection."""
 
-    def __init__(self, connection: Connection, cover: Cover | None = None) -> None:
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
         self._collection = connection.collection(ACCOUNTS)
-        self._cover = cover or Bare()
+        self._sealer = sealer
 
     async def get(self, id_: str) -> Record | None:
         return self._read(await self._collection.find_one({"_id": id_}))
@@ -114,7 +93,7 @@ class Accounts:
         return bool(result.modified_count)
 
     def _key(self, username: str) -> bytes:
-        return self._cover.hashed(ACCOUNTS, folded(username))
+        return self._sealer.hashed(ACCOUNTS, folded(username))
 
     def _write(self, record: Record) -> Document:
         account = record.account
@@ -123,7 +102,7 @@ class Accounts:
             "_id": account.id,
             "v": record.version,
             "key": self._key(account.username),
-            "sealed": self._cover.seal_bytes(f"{ACCOUNTS}/{account.id}", plain),
+            "sealed": self._sealer.seal_bytes(f"{ACCOUNTS}/{account.id}", plain),
             "role": account.role.value,
             "fhir_user": account.fhir_user,
             "persons": list(account.persons),
@@ -138,7 +117,7 @@ class Accounts:
     def _read(self, found: Mapping[str, Any] | None) -> Record | None:
         if found is None:
             return None
-        plain = self._cover.open_bytes(f"{ACCOUNTS}/{found['_id']}", bytes(found["sealed"]))
+        plain = self._sealer.open_bytes(f"{ACCOUNTS}/{found['_id']}", bytes(found["sealed"]))
         username, name, totp, offered = orjson.loads(plain)
         account = Account(
             found["_id"],

@@ -125,10 +125,10 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         keys,
         vault,
         Emergencies(connection),
-        Authorization.over(connection),
-        Accounts(connection),
+        Authorization.over(connection, keys.sealer),
+        Accounts(connection, keys.sealer),
         Sessions(connection),
         AccessEpoch(connection),
-        Audit(record, secrets),
+        Audit(record, secrets, keys.sealer),
         Markers(connection),
     )

@@ -18,13 +18,14 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from fhir_server.access.record import Access
 from fhir_server.store.audit.entries import face, packed, unpacked
 from fhir_server.store.driver import Document
+from fhir_server.store.sealing import Sealer
 
 START = bytes(32)
 FORM = 1
@@ -33,22 +34,18 @@ FORM = 1
 MAC_BYTES = 16
 
 
-class Envelope(Protocol):
+class Envelope:
     """How the bytes of a batch lie at rest; ``place`` is the batch's ``_id``, which the seal is bound to."""
 
-    def seal(self, body: bytes, place: str) -> bytes: ...
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
 
-    def open(self, sealed: bytes, place: str) -> bytes: ...
+    def seal(self, body: bytes, place: str) -> bytes:
+        return self._sealer.seal_bytes(f"audit/{place}", body)
 
-
-class Plain:
-    """Bytes as they are."""
-
-    def seal(self, body: bytes, place: str) -> bytes:  # noqa: ARG002
-        return body
-
-    def open(self, sealed: bytes, place: str) -> bytes:  # noqa: ARG002
-        return sealed
+    def open(self, sealed: bytes, place: str) -> bytes:
+        """:raises SealError: it does not open."""
+        return self._sealer.open_bytes(f"audit/{place}", bytes(sealed))
 
 
 @dataclass(frozen=True, slots=True)

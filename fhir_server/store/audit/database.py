@@ -13,10 +13,11 @@ from pymongo import IndexModel
 
 from fhir_server.access.record import Access
 from fhir_server.store.audit import checkpoints
-from fhir_server.store.audit.batches import Batch, Envelope, Head, Plain, opened, place
+from fhir_server.store.audit.batches import Batch, Envelope, Head, opened, place
 from fhir_server.store.audit.checkpoints import FINAL, PRUNED, Checkpoint, Signer
 from fhir_server.store.audit.journal import Journal
 from fhir_server.store.driver import Connection, Document, DuplicateKeyError
+from fhir_server.store.sealing import Sealer
 from fhir_server.store.secrets import Secrets
 
 BATCHES, CHECKPOINTS = "batches", "checkpoints"
@@ -47,12 +48,12 @@ class Audit:
         self,
         connection: Connection,
         secrets: Secrets,
-        envelope: Envelope | None = None,
+        sealer: Sealer,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """:param connection: of the record's own database."""
         self.connection = connection
-        self.envelope: Envelope = envelope or Plain()
+        self.envelope = Envelope(sealer)
         self._clock = clock
         self._secrets = secrets
         self._signed: dict[str, int] = {}

@@ -10,10 +10,11 @@ from pymongo import IndexModel
 
 from fhir_server.store.authorization.clients import CLIENTS, Clients
 from fhir_server.store.authorization.grants import GRANTS, Grants
-from fhir_server.store.authorization.signing_keys import SIGNING_KEYS, Sealer, SigningKeys
+from fhir_server.store.authorization.signing_keys import SIGNING_KEYS, SigningKeys
 from fhir_server.store.authorization.tickets import AUTHORIZE_REQUESTS, CODES, LAUNCHES, REFRESH_TOKENS, Tickets
 from fhir_server.store.authorization.token_ids import TOKEN_IDS, TokenIds
 from fhir_server.store.driver import Connection
+from fhir_server.store.sealing import Sealer
 
 _LEAVING = IndexModel([("until", 1)], expireAfterSeconds=0)
 
@@ -44,7 +45,7 @@ class Authorization:
     token_ids: TokenIds
 
     @classmethod
-    def over(cls, connection: Connection, sealer: Sealer | None = None) -> Self:
+    def over(cls, connection: Connection, sealer: Sealer) -> Self:
         """The collections of a connection; the sealer covers private keys."""
         return cls(
             Clients(connection),

@@ -8,29 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from fhir_server.store.driver import Connection, DuplicateKeyError
+from fhir_server.store.sealing import Sealer
 
 SIGNING_KEYS = "signing_keys"
-
-
-class Sealer(Protocol):
-    """What keeps private bytes unreadable in the database; ``place`` binds them to where they stand."""
-
-    def seal(self, plain: bytes, place: str) -> bytes: ...
-
-    def open(self, sealed: bytes, place: str) -> bytes: ...
-
-
-class Unsealed:
-    """Private bytes as they are."""
-
-    def seal(self, plain: bytes, place: str) -> bytes:  # noqa: ARG002  the sealer's signature
-        return plain
-
-    def open(self, sealed: bytes, place: str) -> bytes:  # noqa: ARG002  the sealer's signature
-        return sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +31,9 @@ class StoredKey:
 class SigningKeys:
     """Keys of both uses."""
 
-    def __init__(self, connection: Connection, sealer: Sealer | None = None) -> None:
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
         self._collection = connection.collection(SIGNING_KEYS)
-        self._sealer = sealer or Unsealed()
+        self._sealer = sealer
 
     async def all(self, now: int) -> list[StoredKey]:
         """Keys that still verify, oldest first."""
@@ -63,7 +46,7 @@ class SigningKeys:
             "_id": key.kid,
             "use": key.use,
             "serial": key.serial,
-            "private": self._sealer.seal(key.private, _place(key.kid)),
+            "private": self._sealer.seal_bytes(_place(key.kid), key.private),
             "created": key.created,
             "until": datetime.fromtimestamp(key.until, UTC),
         }
@@ -74,7 +57,7 @@ class SigningKeys:
         return True
 
     def _key(self, found: dict[str, Any]) -> StoredKey:
-        private = self._sealer.open(bytes(found["private"]), _place(found["_id"]))
+        private = self._sealer.open_bytes(_place(found["_id"]), bytes(found["private"]))
         until = int(found["until"].timestamp())
         return StoredKey(found["_id"], found["use"], found["serial"], private, found["created"], until)
 
