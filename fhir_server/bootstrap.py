@@ -22,6 +22,7 @@ from fhir_server.services import resources, terms
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
 from fhir_server.services.audit.recorder import Recorder
+from fhir_server.services.audit.versions import versions_of
 from fhir_server.services.authorization import issuers
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
@@ -62,7 +63,7 @@ def build(settings: Settings) -> World:
         ),
         catalogue=Catalogue(store, settings.bases),
         memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
-        record=Recorder(store.audit, store.markers, _now),
+        record=Recorder(store.audit, store.markers, _now, versions_of(store.resources)),
         zone=zone,
         bases=settings.bases,
         hosts=settings.hosts,

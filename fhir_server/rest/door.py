@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 from urllib.parse import unquote
 
-from fhir_server.access.record import stamp
+from fhir_server.access.record import ACTIONS, stamp
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump
 from fhir_server.fhir.outcome import outcome
@@ -22,7 +22,7 @@ from fhir_server.log import get_logger
 from fhir_server.rest import metrics, negotiation, permissions, router
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
-from fhir_server.rest.recording import ACTIONS, access_of
+from fhir_server.rest.recording import access_of
 from fhir_server.services.access.policy import NOBODY, AccessPolicy
 from fhir_server.services.authorization.invalid_token import InvalidToken
 from fhir_server.services.authorization.tokens import caller_of

@@ -5,20 +5,15 @@ metadata and the server's own artifacts are public and are not recorded; everyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from fhir_server.access.record import MINOR, SERIOUS, SUCCESS, Access
+from fhir_server.access.caller import Caller, Role
+from fhir_server.access.record import ACTIONS, Access, by, outcome_of
 from fhir_server.errors import Problem
 from fhir_server.fhir.types import CONFORMANCE_TYPES
 from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 
-ACTIONS: Mapping[str, str] = MappingProxyType({
-    "create": "C", "read": "R", "vread": "R", "history": "R", "update": "U", "patch": "U", "delete": "D", "search": "E",
-    "bundle": "E",
-})  # fmt: skip
 LONGEST_QUERY = 4_096
+NOBODY = Caller(client="", role=Role.SYSTEM)
 UNTOLD = frozenset({"capabilities", "starting", "preflight"})
 
 
@@ -27,21 +22,14 @@ def access_of(context: Context, route: str, answer: Answer, refused: Problem | N
     segments = context.segments
     if route in UNTOLD or (segments and segments[0] in CONFORMANCE_TYPES):
         return None
-    caller = context.caller
-    action, query = ACTIONS.get(route, "E"), b""
-    if action == "E" or context.query_string:
+    name, query = interaction(context, route), b""
+    if context.query_string or name not in ACTIONS:
         query = b"%s /%s?%s" % (context.method.encode(), "/".join(segments).encode(), context.query_string)
-    return Access(
+    return by(
+        context.caller if context.caller.token else NOBODY,
+        name,
         at=context.world.clock(),
-        action=action,
-        interaction=interaction(context, route),
-        outcome=outcome(answer.status),
-        client=caller.client if caller.token else "",
-        subject=caller.subject,
-        issuer=caller.issuer,
-        fhir_user=caller.fhir_user,
-        role=caller.role.value if caller.token else "",
-        token=caller.token,
+        outcome=outcome_of(answer.status),
         purpose=context.purpose,
         network=context.network,
         request_id=context.request_id,
@@ -61,13 +49,6 @@ def interaction(context: Context, route: str) -> str:
     if route == "bundle":
         return "batch"
     return route
-
-
-def outcome(status: int) -> int:
-    """0 success, 4 the client's fault, 8 ours."""
-    if status < 400:
-        return SUCCESS
-    return MINOR if status < 500 else SERIOUS
 
 
 def _named(context: Context, answer: Answer) -> tuple[str, ...]:

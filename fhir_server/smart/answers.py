@@ -14,6 +14,7 @@ from authlib.oauth2.base import OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fhir_server.errors import Problem
 from fhir_server.log import get_logger
 from fhir_server.remote import throttle
 from fhir_server.services.authorization.redirects import Redirected, Unredirectable
@@ -65,7 +66,10 @@ def served(door: Entrance, endpoint: Endpoint, interaction: str = "") -> Callabl
         request.state.happening = Happening(interaction)
         found = await _answered(world, endpoint, request)
         found.headers.update(getattr(request.state, "cors", {}))
-        await happening.tell(world, request, found.status_code)
+        try:
+            await happening.tell(world, request, found.status_code)
+        except Problem:
+            return refusal("temporarily_unavailable", "the access could not be recorded", 503, {"Retry-After": "1"})
         return found
 
     return serve

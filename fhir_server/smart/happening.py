@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from fhir_server.access.caller import Caller
+from fhir_server.access.record import MINOR, Access, outcome_of
 from fhir_server.log import get_logger
 from fhir_server.services.authorization import compact
 from fhir_server.services.world import World
@@ -56,8 +57,29 @@ def issued(request: Request, access_token: str) -> None:
     mine.patients = (f"Patient/{claims['patient']}",) if "patient" in claims else ()
 
 
-async def tell(world: World, request: Request, status: int) -> None:  # noqa: ARG001  the record of access needs both
-    """Tell what a request did."""
+async def tell(world: World, request: Request, status: int) -> None:
+    """Record what a request did; it is durable when this returns.
+
+    :raises Problem: UNAVAILABLE when it could not be recorded.
+    """
     mine = of(request)
-    if mine.interaction:
-        log.info("authorization", interaction=mine.interaction, client=mine.client, status=status, reason=mine.reason)
+    if not mine.interaction:
+        return
+    log.info("authorization", interaction=mine.interaction, client=mine.client, status=status, reason=mine.reason)
+    await world.record.add(
+        Access(
+            at=world.clock(),
+            action="E",
+            interaction=mine.interaction,
+            outcome=MINOR if mine.reason and status < 500 else outcome_of(status),
+            client=mine.client,
+            subject=mine.subject,
+            issuer=mine.issuer,
+            fhir_user=mine.fhir_user,
+            role=mine.role,
+            token=mine.token,
+            network=request.client.host if request.client else "",
+            patients=mine.patients,
+            reason=mine.reason,
+        )
+    )

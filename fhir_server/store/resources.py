@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.store.driver import Connection, Document, DuplicateKeyError
 from fhir_server.store.vault import HISTORY, Vault
 
@@ -138,6 +139,15 @@ class Resources:
         )
         async for one in found:
             await self._vault.opened(type_, [one])
+            yield one
+
+    async def stamped(self, collection: str, since: int) -> AsyncIterator[Document]:
+        """Versions of a type's collection or of ``history`` with a stamp, written at ``since`` (ms) or later."""
+        fields = {"v": 1, "at": 1, "by": 1, "patients": 1, "type": 1, "id": 1}
+        where: dict[str, Any] = {"at": {"$gte": since}, "by": {"$exists": True}}
+        if collection == HISTORY:
+            where["type"] = {"$in": list(RESOURCE_TYPES)}
+        async for one in self._connection.collection(collection).find(where, fields):
             yield one
 
     async def count_all(self, type_: str) -> int:

@@ -25,6 +25,7 @@ def run(store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ca
     """The command on the record of this test; it has an event loop of its own, as it has in a shell."""
     monkeypatch.setenv("FHIR_MONGO_URI", settings.mongo_uri)
     monkeypatch.setenv("FHIR_MONGO_DATABASE", settings.mongo_database)
+    monkeypatch.setenv("FHIR_KEYS", settings.keys)
     monkeypatch.setenv("FHIR_AUDIT_DATABASE", store.audit.connection.database.name)
 
     async def call(*arguments: str) -> Any:

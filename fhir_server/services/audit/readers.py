@@ -11,17 +11,19 @@ everybody else                                              nothing: 403
 
 from __future__ import annotations
 
-from fhir_server.access.caller import Caller, Role
+from fhir_server.access.caller import Role
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.types import AUDIT_EVENT
+from fhir_server.services.access.policy import AccessPolicy
 
 
-def visible_to(caller: Caller, permission: str) -> frozenset[str] | None:
+def visible_to(policy: AccessPolicy, permission: str) -> frozenset[str] | None:
     """The patients whose entries a caller may see, None: everybody's.
 
     :param permission: ``r`` or ``s``.
     :raises Problem: 403 when the role or the scopes do not allow it at all.
     """
+    caller = policy.caller
     contexts = {one.context for one in caller.scopes.resources if one.covers(AUDIT_EVENT, permission) and not one.query}
     if caller.role is Role.AUDITOR and "user" in contexts:
         return None
@@ -29,17 +31,17 @@ def visible_to(caller: Caller, permission: str) -> frozenset[str] | None:
         return None
     if caller.role is Role.PATIENT:
         seen = {caller.patient} if "patient" in contexts else set()
-        seen |= {one for one in caller.persons if one.startswith("Patient/")} if "user" in contexts else set()
+        seen |= policy.known_people if "user" in contexts else frozenset()
         if seen - {""}:
             return frozenset(seen - {""})
     raise problem(Category.FORBIDDEN, "the access record is for auditors and for the patients themselves", AUDIT_EVENT)
 
 
-def check_report(caller: Caller, patient: str) -> None:
+def check_report(policy: AccessPolicy, patient: str) -> None:
     """Whether a caller may see who looked at a patient.
 
     :raises Problem: 403 as :func:`visible_to`, 404 for another patient than the caller's own.
     """
-    visible = visible_to(caller, "s")
+    visible = visible_to(policy, "s")
     if visible is not None and patient not in visible:
         raise problem(Category.NOT_FOUND, f"{patient} does not exist", "Patient")

@@ -33,10 +33,12 @@ class Recorder:
     left out.
     """
 
-    def __init__(self, audit: Audit, markers: Markers, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, audit: Audit, markers: Markers, clock: Callable[[], int], versions: Versions | None = None
+    ) -> None:
         self.audit = audit
         self.process = secrets.token_hex(8)
-        self.versions: Versions | None = None
+        self.versions = versions
         self._markers = markers
         self._clock = clock
         self._task: asyncio.Task[None] | None = None

@@ -22,6 +22,7 @@ async def revoke_app(visit: Visit) -> Response:
     if visit.person is None:
         return go(address("login"))
     await grants.revoke(visit.world, visit.form.get("grant", ""), visit.person.id)
+    await visit.tell("revoke", visit.person)
     return await _list(visit, revoked=True)
 
 

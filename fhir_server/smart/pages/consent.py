@@ -26,6 +26,7 @@ async def show_consent(visit: Visit) -> Response:
 async def decide(visit: Visit) -> Response:
     asked = await required_request(visit)
     if visit.form.get("decision") == "deny":
+        await visit.tell("authorize", visit.person, reason="access_denied", client=asked.client.id)
         return go(await pending.deny(visit.world, asked))
     patient = await _patient(visit, asked)
     session, person = visit.session, visit.person
@@ -35,6 +36,7 @@ async def decide(visit: Visit) -> Response:
     scopes = kept(asked.scopes, chosen)
     if not scopes.resources and not scopes.others & OTHERS.keys():
         return await _form(visit, asked, patient, TEXTS[LANGUAGE]["consent_empty"], 400)
+    await visit.tell("authorize", person, client=asked.client.id)
     return go(
         await pending.approve(
             visit.world,

@@ -54,11 +54,14 @@ async def log_in(visit: Visit) -> Response:
     account = await accounts.authenticate(world, username, password)
     if account is None:
         log.info("login refused")
+        await visit.tell("login-failed", reason="password")
         return await _form(visit, asked, t["login_wrong"], 400)
     if visit.session is not None:
         await sessions.close(world, visit.session)
     more = accounts.needs_second_factor(world, account)
     log.info("logged in", account=account.id, complete=not more)
+    if not more:
+        await visit.tell("login", account)
     opened = await sessions.open_session(world, account.id, complete=not more, request=asked.id if asked else "")
     return entered(visit, opened, asked)
 
@@ -73,6 +76,7 @@ async def log_out(visit: Visit) -> Response:
     """End the session; with an authorize request, somebody else can go on with it."""
     if visit.session is not None:
         await sessions.close(visit.world, visit.session)
+        await visit.tell("logout", visit.account)
     if visit.asked:
         answer: Response = go(address("login", visit.asked))
     else:

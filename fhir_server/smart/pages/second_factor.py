@@ -43,10 +43,12 @@ async def prove_second_factor(visit: Visit) -> Response:
         right = bool(codes)
     if not right:
         log.info("code refused", account=account.id)
+        await visit.tell("login-failed", account, reason="code")
         return await _form(visit, account, TEXTS[LANGUAGE]["code_wrong"], 400)
     opened = await sessions.complete(world, session)
     if opened is None:
         return go(address("login", visit.asked))
+    await visit.tell("login", account)
     if not codes:
         return entered(visit, opened, await request_of(visit))
     answer = await visit.page("recovery.html", codes=codes, onward=address("login", visit.asked))

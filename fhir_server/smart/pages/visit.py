@@ -17,6 +17,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from fhir_server.access.account import Account
+from fhir_server.access.record import MINOR, SUCCESS, Access
 from fhir_server.errors import Problem
 from fhir_server.log import get_logger
 from fhir_server.services.authorization import accounts, sessions
@@ -86,6 +87,29 @@ class Visit:
     def person(self) -> Account | None:
         """Who is logged in, with nothing left to prove."""
         return self.account if self.session and self.session.complete else None
+
+    async def tell(
+        self, interaction: str, account: Account | None = None, *, reason: str = "", client: str = ""
+    ) -> None:
+        """Record what somebody did on a page.
+
+        :raises Problem: UNAVAILABLE when it could not be recorded.
+        """
+        await self.world.record.add(
+            Access(
+                at=self.world.clock(),
+                action="E",
+                interaction=interaction,
+                outcome=MINOR if reason else SUCCESS,
+                client=client,
+                subject=account.id if account else "",
+                issuer=self.world.settings.issuer,
+                fhir_user=account.fhir_user if account else "",
+                role=account.role.value if account else "",
+                network=self.address,
+                reason=reason,
+            )
+        )
 
     async def page(self, template: str, status: int = 200, *, redirect_uri: str = "", **values: Any) -> HTMLResponse:
         """A page with forms of this visitor."""
