@@ -103,16 +103,16 @@ SMALL = {"kty": "RSA", "e": "AQAB", "n": "x" * 171}
 
 
 @pytest.mark.parametrize(
-    "keys",
+    "unfit",
     [
         {"keys": []}, {"keys": [1]}, {}, {"keys": [{**SMALL, "kid": "rs"}]},
         {"keys": [public(ECKey.generate_key("P-256"), "es")]}, {"keys": [{**ES384.as_dict(private=True), "kid": "es"}]},
         {"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}]}, {"keys": [ES384.as_dict(private=False) | {"kid": None}]},
     ],
 )  # fmt: skip
-async def test_keys_that_cannot_be_registered(world: World, keys: dict[str, Any]) -> None:
+async def test_keys_that_cannot_be_registered(world: World, unfit: dict[str, Any]) -> None:
     with pytest.raises(clients.UnfitClientError):
-        await backend(world, jwks=keys)
+        await backend(world, jwks=unfit)
 
 
 @pytest.mark.parametrize(
