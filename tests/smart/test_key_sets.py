@@ -18,65 +18,65 @@ from tests.smart.key_server import KeyServer, key_server
 
 
 @pytest.fixture
-def served() -> Iterator[KeyServer]:
+def host() -> Iterator[KeyServer]:
     with key_server() as found:
         found.keys = {"keys": [public(ES384, "es")]}
         yield found
 
 
-async def _by_url(world: World, served: KeyServer) -> Any:
-    return await backend(world, jwks=None, jwks_uri=served.url)
+async def _by_url(world: World, host: KeyServer) -> Any:
+    return await backend(world, jwks=None, jwks_uri=host.url)
 
 
-async def test_a_client_may_register_the_address_of_its_keys(world: World, auth: Any, served: KeyServer) -> None:
-    client = await _by_url(world, served)
+async def test_a_client_may_register_the_address_of_its_keys(world: World, auth: Any, host: KeyServer) -> None:
+    client = await _by_url(world, host)
     for _ in range(3):
         assert (await ask(auth, client)).status_code == 200
-    assert served.hits == 1
-    same = assertion(client, TOKEN_URL, header={"jku": served.url})
+    assert host.hits == 1
+    same = assertion(client, TOKEN_URL, header={"jku": host.url})
     assert (await ask(auth, client, proof=same)).status_code == 200
 
 
-async def test_another_jku_is_refused_before_anything_is_fetched(world: World, auth: Any, served: KeyServer) -> None:
+async def test_another_jku_is_refused_before_anything_is_fetched(world: World, auth: Any, host: KeyServer) -> None:
     inline = await backend(world)
     with key_server() as evil:
-        client = await _by_url(world, served)
+        client = await _by_url(world, host)
         for one in (client, inline):
             proof = assertion(one, TOKEN_URL, header={"jku": evil.url})
             assert (await ask(auth, one, proof=proof)).status_code == 401
-        assert (evil.hits, served.hits) == (0, 0)
+        assert (evil.hits, host.hits) == (0, 0)
 
 
 async def test_an_unknown_key_is_looked_for_but_not_often(
-    world: World, auth: Any, served: KeyServer, monkeypatch: pytest.MonkeyPatch
+    world: World, auth: Any, host: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = await _by_url(world, served)
+    client = await _by_url(world, host)
     assert (await ask(auth, client)).status_code == 200
     fresh = ECKey.generate_key("P-384")
-    served.keys = {"keys": [public(ES384, "es"), public(fresh, "fresh")]}
+    host.keys = {"keys": [public(ES384, "es"), public(fresh, "fresh")]}
     rotated = {"header": {"kid": "fresh"}, "key": fresh}
     assert (await ask(auth, client, proof=assertion(client, TOKEN_URL, **rotated))).status_code == 401
-    assert served.hits == 1
+    assert host.hits == 1
     monkeypatch.setattr(jwks, "UNKNOWN_KEY_SECONDS", 0.0)
     assert (await ask(auth, client, proof=assertion(client, TOKEN_URL, **rotated))).status_code == 200
-    assert served.hits == 2
+    assert host.hits == 2
 
 
-async def test_a_set_is_remembered_as_long_as_it_says(served: KeyServer) -> None:
+async def test_a_set_is_remembered_as_long_as_it_says(host: KeyServer) -> None:
     sets = KeySets(loopback=True)
-    served.headers = {"Cache-Control": "no-store, max-age=600"}
+    host.headers = {"Cache-Control": "no-store, max-age=600"}
     for _ in range(3):
-        await sets.get(served.url, "es")
-    assert served.hits == 3
-    served.headers = {"Cache-Control": "public, max-age=1"}
-    await sets.get(served.url, "es")
-    await sets.get(served.url, "es")
-    assert served.hits == 4
-    served.status = 500
-    await sets.get(served.url, "es")
+        await sets.get(host.url, "es")
+    assert host.hits == 3
+    host.headers = {"Cache-Control": "public, max-age=1"}
+    await sets.get(host.url, "es")
+    await sets.get(host.url, "es")
+    assert host.hits == 4
+    host.status = 500
+    await sets.get(host.url, "es")
     await asyncio.sleep(1.05)
     with pytest.raises(KeysNotReachedError):
-        await sets.get(served.url, "es")
+        await sets.get(host.url, "es")
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ async def test_a_set_is_remembered_as_long_as_it_says(served: KeyServer) -> None
     ],
     ids=range(8),
 )  # fmt: skip
-async def test_answers_that_are_no_keys(served: KeyServer, body: bytes, status: int, headers: dict[str, str]) -> None:
-    served.keys, served.status, served.headers = body, status, headers
+async def test_answers_that_are_no_keys(host: KeyServer, body: bytes, status: int, headers: dict[str, str]) -> None:
+    host.keys, host.status, host.headers = body, status, headers
     with pytest.raises(KeysNotReachedError):
-        await jwks.fetch(served.url, loopback=True)
-    assert served.hits == 1
+        await jwks.fetch(host.url, loopback=True)
+    assert host.hits == 1
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def _resolve(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(
-    monkeypatch: pytest.MonkeyPatch, served: KeyServer
+    monkeypatch: pytest.MonkeyPatch, host: KeyServer
 ) -> None:
-    port = served.url.split(":")[2].split("/")[0]
+    port = host.url.split(":")[2].split("/")[0]
     _resolve(monkeypatch, ["127.0.0.1"])
     monkeypatch.setattr(jwks, "check_url", lambda *_, **__: None)
     found, _ = await jwks.fetch(f"http://keys.example:{port}/jwks", loopback=True)
