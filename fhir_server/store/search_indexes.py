@@ -9,8 +9,8 @@ a document together.
 Measured with MongoDB 6.0, CPU of mongod for an insert: an Appointment 27 µs without indexes, 77 µs with eight that
 serve a dozen parameters, 135 µs with these; a Patient 38, 185 and 278 µs. One wildcard index over everything that is
 stored for search costs a Patient 390 µs and gives no order. Beginnings as keys cost more than the texts themselves: on
-another machine, for the same Patients, 425 µs instead of 175, of which the name 185 and the address 150; an Appointment as
-before.
+another machine, for the same Patients, 425 µs instead of 175, of which the name 185 and the address 150; an Appointment
+as before.
 """
 
 from __future__ import annotations
