@@ -83,9 +83,9 @@ async def allow(settings: Settings, key: str, limit: str) -> float:
     :param limit: such as ``10/minute`` or ``5/15 minutes``.
     """
     mine = _open.setdefault(asyncio.get_running_loop(), {})
-    throttle = mine.get(settings.redis_url)
+    throttle = mine.get(settings.redis_address)
     if throttle is None:
-        throttle = mine.setdefault(settings.redis_url, Throttle(settings.redis_url))
+        throttle = mine.setdefault(settings.redis_address, Throttle(settings.redis_address))
     return await throttle.allow(key, limit)
 
 

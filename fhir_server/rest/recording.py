@@ -23,6 +23,9 @@ def access_of(context: Context, route: str, answer: Answer, refused: Problem | N
     if route in UNTOLD or (segments and segments[0] in CONFORMANCE_TYPES):
         return None
     name, query = interaction(context, route), b""
+    people = answer.patients or _named(context, answer)
+    touched = {*people, *(who for one in answer.accessed for who in one.people)}
+    emergency = not touched.isdisjoint(context.world.policy.opened)
     if context.query_string or name not in ACTIONS:
         query = b"%s /%s?%s" % (context.method.encode(), "/".join(segments).encode(), context.query_string)
     return by(
@@ -30,11 +33,11 @@ def access_of(context: Context, route: str, answer: Answer, refused: Problem | N
         name,
         at=context.world.clock(),
         outcome=outcome_of(answer.status),
-        purpose=context.purpose,
+        purpose=context.purpose or ("BTG" if emergency else ""),
         network=context.network,
         request_id=context.request_id,
         objects=answer.accessed,
-        patients=answer.patients or _named(context, answer),
+        patients=people,
         query=query[:LONGEST_QUERY],
         reason=_reason(refused),
     )

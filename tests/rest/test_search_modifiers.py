@@ -198,3 +198,11 @@ async def test_ten_thousand_values_are_refused_at_once(client: Any) -> None:
     body = "identifier=" + ",".join(map(str, range(10_000)))
     assert expressions(refused(await client.post("Patient/_search", headers=form, content=body), 400)) == ["identifier"]
     refused(await client.get("Patient?" + "&".join(["active=true"] * 200)), 400)
+
+
+async def test_a_resource_has_so_many_beginnings_and_no_more(client: Any) -> None:
+    """Each beginning of a sealed text is a key of an index; the directory has one a text."""
+    for type_, count, status in (("Patient", 400, 201), ("Patient", 2_000, 413), ("Practitioner", 1_200, 201)):
+        name = [{"family": f"Featherstonehaugh the {number:09}"} for number in range(count)]
+        answer = await client.post(type_, json={"resourceType": type_, "name": name})
+        assert answer.status_code == status, (type_, count, answer.text)

@@ -15,13 +15,13 @@ from fhir_server.rest.answer import Answer
 from fhir_server.rest.context import Context
 from fhir_server.rest.interactions.audit_events import after_of, bundle
 from fhir_server.rest.negotiation import wants_page
-from fhir_server.rest.operations.access_report_page import HTML, POLICY, page_of
 from fhir_server.rest.operations.arguments import CONTROLS, arguments
 from fhir_server.rest.operations.unknown import left_out
 from fhir_server.services import page_tokens
 from fhir_server.services.audit.events import render
 from fhir_server.services.audit.readers import check_report
 from fhir_server.services.audit.report import names, report
+from fhir_server.services.audit.report_page import HTML, POLICY, page_of
 from fhir_server.services.audit.search import Range
 
 KNOWN = frozenset({"start", "end", "_count", "_page"}) | CONTROLS

@@ -11,6 +11,7 @@ from fhir_server.rest.context import Context
 from fhir_server.rest.operations import (
     access_report,
     book,
+    break_glass,
     cancel,
     everything,
     expand,
@@ -64,6 +65,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("Patient", "access-report"): Operation(
         "Patient-access-report", access_report.handle, type=False, instance=True, safe=True
     ),
+    ("Patient", "break-glass"): Operation("Patient-break-glass", break_glass.handle, type=False, instance=True),
     ("Patient", "match"): Operation(f"{HL7}Patient-match", match.handle, type=True, instance=False),
     ("CodeSystem", "lookup"): Operation(f"{HL7}CodeSystem-lookup", lookup.handle, type=True, instance=False, safe=True),
     ("CodeSystem", "validate-code"): Operation(

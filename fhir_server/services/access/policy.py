@@ -54,6 +54,8 @@ class AccessPolicy:
     caller: Caller
     _persons: tuple[int, frozenset[str]] = (0, frozenset())
     _criteria: dict[tuple[Scope, str], Clauses | None] = field(default_factory=dict)
+    opened: frozenset[str] = frozenset()
+    """Patients whom the caller reaches by break-glass, as the last look found them."""
 
     @property
     def unlimited(self) -> bool:
@@ -215,6 +217,7 @@ class AccessPolicy:
         """Patients whom a member of staff reaches beyond the usual: by Consent or by break-glass."""
         grantees = {*self.caller.persons, *await self.clinics(world)}
         opened = await world.store.emergencies.of(self.caller.subject, world.now()) if self.caller.subject else set()
+        self.opened = frozenset(opened)
         return frozenset(await relations.consented(world, grantees) | opened)
 
     # -- one version -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ path                    shows                          takes
 /auth/consent           what an app wants              allow with what is left; deny
 /auth/apps              what was allowed               what to take back
 /auth/logout            whether to log out             that
+/auth/access-report     who used one's data
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fhir_server.smart.pages.consent import decide, show_consent
 from fhir_server.smart.pages.login import log_in, log_out, show_login, show_logout
 from fhir_server.smart.pages.patient import choose_patient, show_patients
 from fhir_server.smart.pages.rendering import style
+from fhir_server.smart.pages.report import show_report
 from fhir_server.smart.pages.second_factor import prove_second_factor, show_second_factor
 from fhir_server.smart.pages.visit import Door, Handler, visited
 
@@ -40,6 +42,7 @@ def router(door: Door) -> APIRouter:
     for name, (show, take) in PAGES.items():
         made.add_route(f"/auth/{name}", visited(door, show), ["GET"])
         made.add_route(f"/auth/{name}", visited(door, take), ["POST"])
+    made.add_route("/auth/access-report", visited(door, show_report), ["GET"])
     made.add_route("/auth/static/style.css", _style, ["GET"])
     return made
 

@@ -26,6 +26,8 @@ ENGLISH: Mapping[str, str] = MappingProxyType({
     "forbidden_title": "Not allowed",
     "forbidden_patient": "You cannot choose this patient.",
     # login
+    "no_report_title": "No report",
+    "no_report": "This account stands for no patient, so there is no report on the use of its data.",
     "login_title": "Log in",
     "login_for": "to continue to {client}",
     "username": "Username",

@@ -89,7 +89,13 @@ class Visit:
         return self.account if self.session and self.session.complete else None
 
     async def tell(
-        self, interaction: str, account: Account | None = None, *, reason: str = "", client: str = ""
+        self,
+        interaction: str,
+        account: Account | None = None,
+        *,
+        reason: str = "",
+        client: str = "",
+        patients: tuple[str, ...] = (),
     ) -> None:
         """Record what somebody did on a page.
 
@@ -107,6 +113,7 @@ class Visit:
                 fhir_user=account.fhir_user if account else "",
                 role=account.role.value if account else "",
                 network=self.address,
+                patients=patients,
                 reason=reason,
             )
         )
