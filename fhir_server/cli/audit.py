@@ -136,6 +136,25 @@ def export(
     _run(run, mongo_uri, "export")
 
 
+@audit_app.command("emergencies")
+def emergencies(*, since: Since = "", mongo_uri: Uri = None) -> None:
+    """Print who opened whose record by break-glass, when, until when and why; one JSON a line, the newest first."""
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+
+    async def run(world: World, _: Callable[[int], None]) -> list[dict[str, Any]]:
+        found = await world.store.emergencies.since(_moment(world, since) // 1000)
+        await _recorded(world, "emergencies", *dict.fromkeys(one.patient for one in found))
+        moments = ("at", "until")
+        return [
+            {**asdict(one), **{name: datetime.fromtimestamp(getattr(one, name), UTC).isoformat() for name in moments}}
+            for one in found
+        ]
+
+    for one in _run(run, mongo_uri, "emergencies"):
+        _print(one)
+
+
 def _run(
     work: Callable[[World, Callable[[int], None]], Awaitable[T]],
     mongo_uri: str | None,

@@ -124,7 +124,7 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         secrets,
         keys,
         vault,
-        Emergencies(connection),
+        Emergencies(connection, keys.sealer),
         Authorization.over(connection, keys.sealer),
         Accounts(connection, keys.sealer),
         Sessions(connection),

@@ -13,6 +13,7 @@ from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
 from fhir_server.store.emergencies import EMERGENCIES
+from fhir_server.store.emergencies import INDEXES as EMERGENCY_INDEXES
 from fhir_server.store.idempotency import IDEMPOTENCY
 from fhir_server.store.resources import HISTORY
 from fhir_server.store.search_indexes import indexes as search_indexes
@@ -54,10 +55,7 @@ def models() -> Mapping[str, list[IndexModel]]:
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
     found[HISTORY] = [history.INDEX]
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
-    found[EMERGENCIES] = [
-        IndexModel([("until", 1)], expireAfterSeconds=86400),
-        IndexModel([("account", 1), ("until", 1)]),
-    ]
+    found[EMERGENCIES] = list(EMERGENCY_INDEXES)
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
     found[ACCOUNTS] = [IndexModel([("key", 1)], unique=True)]
