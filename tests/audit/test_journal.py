@@ -143,11 +143,15 @@ async def test_it_fails_closed_and_goes_on_in_another_chain(store: Store) -> Non
 CHILD = """
 import asyncio, os, sys
 from fhir_server.access.record import Access
+from fhir_server.remote import kms
 from fhir_server.settings import Settings
 from fhir_server.store.database import open_store
+from tests.builders.search import DEFINITIONS
 
 async def main():
-    store = open_store(Settings(mongo_uri=sys.argv[1], audit_database=sys.argv[2], mongo_database=sys.argv[3]))
+    settings = Settings(mongo_uri=sys.argv[1], audit_database=sys.argv[2], mongo_database=sys.argv[3], keys=sys.argv[4])
+    store = open_store(settings, kms.of(settings.keys), DEFINITIONS)
+    await store.keys.open(sealed=False)
     answered = []
     async def caller(at):
         await store.audit.add(Access(at=1, action="R", interaction="read", request_id=f"r{at}"))
@@ -163,7 +167,7 @@ asyncio.run(main())
 
 async def test_what_was_answered_survives_the_death_of_the_process(store: Store, settings: Settings) -> None:
     command = [sys.executable, "-c", CHILD, settings.mongo_uri, store.audit.connection.database.name]
-    command.append(settings.mongo_database)
+    command += [settings.mongo_database, settings.keys]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert done.returncode == -9, done.stderr
     answered = set(done.stdout.split())

@@ -50,7 +50,7 @@ async def test_a_whole_record_is_found_whole(store: Store) -> None:
 async def test_a_changed_byte(store: Store) -> None:
     chain = await chain_of(store, 3)
     body = (await get(store, place(chain, 2)))["body"]
-    await change(store, place(chain, 2), body=body.replace(b"r1", b"rX"))
+    await change(store, place(chain, 2), body=body[:40] + bytes([body[40] ^ 1]) + body[41:])
     assert await places(store) == {place(chain, 2)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -10,12 +9,13 @@ from fhir_server.services.authorization import accounts
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.builders.people import PASSWORD, people
+from tests.server import environment
 
 
 def user(settings: Settings, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fhir_server.cli.main", "user", *words],
-        env={**os.environ, "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database},
+        env=environment(settings),
         input=typed,
         capture_output=True,
         text=True,

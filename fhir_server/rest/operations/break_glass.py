@@ -24,5 +24,5 @@ async def handle(context: Context) -> Answer:
     until = await open_record(
         context.world, context.segments[1], given.string("reason") or "", given.integer("minutes", 1)
     )
-    found = parameters(("until", "Instant", format_instant(until, UTC)))
+    found = parameters(("return", "Instant", format_instant(until, UTC)))
     return Answer(200, dump(found), patients=(f"Patient/{context.segments[1]}",))
