@@ -87,7 +87,10 @@ def test_old_mongodb_is_for_development_only(tmp_path: Path, monkeypatch: pytest
         "MongoDB replica set": "ok",
         "MongoDB primary": "ok",
         "MongoDB write concern": "ok",
+        "MongoDB encryption": "ok",
         "Redis": "fail",
+        "Redis encryption": "ok",
+        "keys": "fail",
         "time zones": "ok",
         "disk": "ok",
     }

@@ -56,6 +56,7 @@ async def test_bodies_of_two_documents_cannot_change_places(store: Store) -> Non
         await store.resources.get("Patient", two)
     with pytest.raises(SealError):
         await store.resources.find("Patient", {"_id": two}, fields={"body": 1})
+    await patients.delete_one({"_id": two})
 
 
 async def test_a_former_version_cannot_pass_for_the_current_one(store: Store) -> None:
@@ -67,6 +68,7 @@ async def test_a_former_version_cannot_pass_for_the_current_one(store: Store) ->
     await patients.update_one({"_id": id_}, {"$set": {"body": before["body"]}})
     with pytest.raises(SealError):
         await store.resources.get("Patient", id_)
+    await patients.delete_one({"_id": id_})
 
 
 async def test_a_body_that_was_put_there_in_clear_is_refused(store: Store) -> None:
@@ -75,6 +77,7 @@ async def test_a_body_that_was_put_there_in_clear_is_refused(store: Store) -> No
     await store.connection.collection("Patient").update_one({"_id": id_}, {"$set": {"body": BODY}})
     with pytest.raises(SealError, match="not sealed"):
         await store.resources.get("Patient", id_)
+    await store.connection.collection("Patient").delete_one({"_id": id_})
 
 
 async def test_answers_that_are_remembered_are_sealed(store: Store) -> None:
