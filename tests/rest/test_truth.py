@@ -216,10 +216,13 @@ async def test_every_operation(client: Any, statement: dict[str, Any]) -> None:
         assert [answer.status_code for answer in answers] == [200] * 5, [type_, *(a.text for a in answers)]
         assert all(url.startswith("http") for url in claimed.values())
     patients = {one["name"] for one in _of(statement, "Patient")["operation"]} - held.keys()
-    assert patients == {"everything", "match", "access-report"}
+    assert patients == {"everything", "match", "access-report", "break-glass"}
     assert (await client.get(f"Patient/{patient}/$everything")).status_code == 200
     # The access report is asked for by those who may: tests/audit/test_access_report.py.
     assert (await client.get(f"Patient/{patient}/$access-report")).status_code in {200, 403}
+    # Only people break glass: tests/access/.
+    body = {"resourceType": "Parameters", "parameter": [{"name": "reason", "valueString": "an emergency"}]}
+    refused(await client.post(f"Patient/{patient}/$break-glass", json=body), 403)
     wanted = {"resourceType": "Patient", "name": [{"family": "Nobody"}], "birthDate": "1801-02-03"}
     body = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": wanted}]}
     assert (await client.post("Patient/$match", json=body)).status_code == 200
