@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import report
+from bench import guard, report
 from bench.calls import CASES
 from bench.clinic import Clinic
 from bench.machine import Failed, Meter, Served, crew, serving
@@ -57,8 +57,10 @@ def main() -> int:
             mongo_uri=database.url, mongo_database="bench", environment="development",
             keys=f"file:{folder.path / 'key'}",
         )  # fmt: skip
-        clinic = Clinic.now()
+        clinic, without = Clinic.now(), settings.model_copy(update={"mongo_database": "bench_unguarded"})
         asyncio.run(seed(settings, clinic, _say))
+        with guard.unsealed():
+            asyncio.run(seed(without, clinic, _say))
         environment = {
             "FHIR_MONGO_URI": settings.mongo_uri, "FHIR_MONGO_DATABASE": settings.mongo_database,
             "FHIR_KEYS": settings.keys, "FHIR_LOG_LEVEL": "error", "FHIR_ENVIRONMENT": settings.environment,
@@ -66,12 +68,17 @@ def main() -> int:
         server = running.enter_context(
             serving("fhir_server.app:from_environment", environment, factory=True, workers=asked.workers)
         )
+        environment["FHIR_MONGO_DATABASE"] = without.mongo_database
+        unguarded = running.enter_context(
+            serving("bench.guard:unguarded", environment, factory=True, workers=asked.workers)
+        )
         bare = running.enter_context(serving("bench.bare:app", {}, factory=False))
         _check_native(server)
         bench = Bench(
-            clinic, server, bare, Meter(database.child.pid),
+            clinic, server, unguarded, bare, Meter(database.child.pid),
             running.enter_context(crew("bench.load")),
             running.enter_context(crew("bench.driver", settings.mongo_uri, settings.mongo_database)),
+            lambda: guard.token(settings),
         )  # fmt: skip
         cells = _measure(bench, asked)
     path = asked.json or RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
@@ -95,7 +102,7 @@ def _measure(bench: Bench, asked: argparse.Namespace) -> list[Cell]:
         cell = bench.cell(case, callers, asked.seconds)
         _say(
             f"{number}/{len(todo)} {case}, {callers} callers: {cell.server.rate:.0f}/s, p50 {cell.server.p50:.1f} ms, "
-            f"{cell.ratio:.1f}x its floor"
+            f"{cell.ratio:.1f}x its floor, the guard adds {100 * cell.added:.0f} %"
         )
         cells.append(cell)
     return cells

@@ -31,6 +31,7 @@ BOOKED_AFTER = 20
 FOUND_AFTER = 1000
 """Working days from the first: ``$find`` and ``$book`` begin where no plain booking comes."""
 WORKING_FORTNIGHT = 10
+VISITS = 20
 
 
 class Unexpected(Exception):  # noqa: N818  it ends the run
@@ -57,6 +58,19 @@ def expect(reply: Reply, status: int) -> Reply:
 
 async def read(caller: Caller, n: int) -> None:
     expect(await caller.http.ask("GET", f"Slot/{_slot(n)}"), 200)
+
+
+async def read_patient(caller: Caller, n: int) -> None:
+    expect(await caller.http.ask("GET", f"Patient/patient-{n % PATIENTS:04d}"), 200)
+
+
+async def search_visits(caller: Caller, n: int) -> None:
+    """A page of 20 of the Appointments of a provider."""
+    start, _ = caller.clinic.window
+    reply = await caller.http.ask(
+        "GET", f"Appointment?actor=Practitioner/doctor-{n % RULED:03d}&date=ge{start}&_count={VISITS}"
+    )
+    _page(reply, VISITS)
 
 
 async def search(caller: Caller, n: int) -> None:
@@ -198,6 +212,8 @@ class Case:
 
 CASES: Mapping[str, Case] = {
     "read": Case("read Slot", read, 2),
+    "read-patient": Case("read Patient", read_patient, 2),
+    "search-visits": Case("search, 20 Appointments", search_visits, 2),
     "search": Case("search, 50 stored Slots", search, 2),
     "search-computed": Case("search, 50 Slots of rules", search_computed, 2),
     "search-chained": Case("search, 50 Slots by chain", search_chained, 2),

@@ -3,6 +3,8 @@
 case                 per call
 -------------------  ------------------------------------------------------------------------------------------------
 read                 find_one
+read-patient         find_one
+search-visits        find, 21 rows by index, bodies only
 search               find, 51 rows by index, bodies only
 search-chained       find the Schedule of the provider, then as search
 search-include       as search with the index values, find_one Schedule, find_one Practitioner
@@ -31,7 +33,19 @@ from typing import Any
 
 from pymongo import InsertOne, UpdateOne  # noqa: TID251  the floor is the bare driver
 
-from bench.clinic import PAGE, PUBLISHED_SCHEDULES, RULED, SLOTS_EACH, WINDOW_DAYS, ZONE, Clinic, epoch, slot_name
+from bench.calls import VISITS
+from bench.clinic import (
+    PAGE,
+    PATIENTS,
+    PUBLISHED_SCHEDULES,
+    RULED,
+    SLOTS_EACH,
+    WINDOW_DAYS,
+    ZONE,
+    Clinic,
+    epoch,
+    slot_name,
+)
 from bench.crew import Crew, Order, Work, serve
 from fhir_server.store.driver import Connection, connect
 
@@ -113,6 +127,15 @@ class Driver:
     async def _read(self, _: int, n: int) -> None:
         id_ = slot_name(n % PUBLISHED_SCHEDULES, n // PUBLISHED_SCHEDULES % SLOTS_EACH)
         await self._db.collection("Slot").find_one({"_id": id_}, {"idx": 0})
+
+    async def _read_patient(self, _: int, n: int) -> None:
+        await self._db.collection("Patient").find_one({"_id": f"patient-{n % PATIENTS:04d}"}, {"idx": 0})
+
+    async def _search_visits(self, _: int, n: int) -> None:
+        where = {"idx.actor": f"Practitioner/doctor-{n % RULED:03d}", "idx.date.l": {"$gte": self._low * 1000}, **ALIVE}
+        fields = {"body": 1, "at": 1, "idx.date.l": 1}
+        order = [("idx.date.l", 1), ("_id", 1)]
+        await self._db.collection("Appointment").find(where, fields, sort=order, limit=VISITS + 1).to_list(None)
 
     async def _search(self, _: int, n: int) -> None:
         where = {

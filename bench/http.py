@@ -88,12 +88,13 @@ class Http:
     host: str
     port: int
     _protocol: _Protocol
+    token: str
     recorded: list[Exchange] | None = field(default=None)
 
     @classmethod
-    async def open(cls, host: str, port: int) -> Http:
+    async def open(cls, host: str, port: int, token: str = "") -> Http:
         _, protocol = await asyncio.get_running_loop().create_connection(_Protocol, host, port)
-        return cls(host, port, protocol)
+        return cls(host, port, protocol, token)
 
     def close(self) -> None:
         if self._protocol.transport:
@@ -104,7 +105,7 @@ class Http:
         content = f"Content-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n" if body else ""
         text = (
             f"{method} /fhir/{target} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
-            f"Accept: application/fhir+json\r\n{headers}{content}\r\n"
+            f"Accept: application/fhir+json\r\nAuthorization: Bearer {self.token}\r\n{headers}{content}\r\n"
         )
         return await self.send(text.encode() + body)
 

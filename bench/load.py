@@ -18,10 +18,10 @@ class Load:
     """Calls of a case against the server, or recorded requests against the bare one."""
 
     def __init__(self) -> None:
-        self._etags: dict[str, str] = {}
+        self._etags: dict[int, dict[str, str]] = {}
 
     async def open(self, order: Order) -> tuple[Work, Callable[[], Awaitable[None]]]:
-        lines = [await Http.open("127.0.0.1", order["port"]) for _ in range(order["callers"])]
+        lines = [await Http.open("127.0.0.1", order["port"], order.get("token", "")) for _ in range(order["callers"])]
 
         async def close() -> None:
             for line in lines:
@@ -36,7 +36,8 @@ class Load:
 
             return replay, close
         clinic = Clinic(date.fromisoformat(order["first"]))
-        callers = [Caller(line, clinic, self._etags) for line in lines]
+        etags = self._etags.setdefault(order["port"], {})
+        callers = [Caller(line, clinic, etags) for line in lines]
         call = CASES[order["case"]].call
 
         async def work(caller: int, n: int) -> None:
@@ -46,8 +47,8 @@ class Load:
 
     async def record(self, order: Order) -> dict[str, Any]:
         """Make one call and give back its exchanges."""
-        http = await Http.open("127.0.0.1", order["port"])
-        caller = Caller(http, Clinic(date.fromisoformat(order["first"])), self._etags)
+        http = await Http.open("127.0.0.1", order["port"], order["token"])
+        caller = Caller(http, Clinic(date.fromisoformat(order["first"])), self._etags.setdefault(order["port"], {}))
         call = CASES[order["case"]].call
         http.recorded = []
         await call(caller, order["n"])

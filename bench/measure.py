@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
 from typing import Any
@@ -33,15 +33,20 @@ class Side:
 
 @dataclass(slots=True)
 class Cell:
-    """One row: the server, its two floors, and the ratio of their CPU."""
+    """One row: the server, the same without its guard, its two floors, and the ratio of their CPU.
+
+    ``added`` is the CPU that the guard adds, as a part of what the server costs without it.
+    """
 
     case: str
     callers: int
     calls: int
     server: Side
+    unguarded: Side
     bare: Side
     driver: Side
     ratio: float = 0
+    added: float = 0
 
     def verdict(self) -> str:
         """``yes`` or ``no`` where the case has an aim."""
@@ -62,20 +67,26 @@ class Bench:
 
     clinic: Clinic
     server: Served
+    unguarded: Served
     bare: Served
     database: Meter
     load: Crewed
     driver: Crewed
-    counted: dict[str, int] = field(default_factory=dict)
+    token: Callable[[], str]
+    counted: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def cell(self, case: str, callers: int, seconds: float) -> Cell:
         """Measure; each side runs for ``seconds`` in all."""
-        recorded = self._record(case)
-        samples: dict[str, list[tuple[float, list[int], dict[str, float]]]] = {"server": [], "bare": [], "driver": []}
+        token = self.token()
+        recorded = self._record(case, token)
+        samples: dict[str, list[tuple[float, list[int], dict[str, float]]]] = {
+            "server": [], "unguarded": [], "bare": [], "driver": [],
+        }  # fmt: skip
         for number in range(ROUNDS + 1):
             length = seconds / ROUNDS if number else WARM_UP
             for side, sample in (
-                ("server", self._server(case, callers, length)),
+                ("server", self._server(self.server, case, callers, length, token)),
+                ("unguarded", self._server(self.unguarded, case, callers, length, token)),
                 ("bare", self._bare(recorded, callers, length)),
                 ("driver", self._driver(case, recorded, callers, length)),
             ):
@@ -83,18 +94,23 @@ class Bench:
                     samples[side].append(sample)
         sides = {name: _side(each) for name, each in samples.items()}
         calls = sum(len(micros) for _, micros, _ in samples["server"])
-        cell = Cell(case, callers, calls, sides["server"], sides["bare"], sides["driver"])
+        cell = Cell(case, callers, calls, sides["server"], sides["unguarded"], sides["bare"], sides["driver"])
         # The rounds are neighbours in time, so each has its own ratio; a noisy one does not decide.
         cell.ratio = statistics.median(
             sum(one[2].values()) / (sum(low[2].values()) + sum(base[2].values()))
             for one, low, base in zip(samples["server"], samples["bare"], samples["driver"], strict=True)
         )
+        cell.added = statistics.median(
+            sum(one[2].values()) / sum(without[2].values()) - 1
+            for one, without in zip(samples["server"], samples["unguarded"], strict=True)
+        )
         return cell
 
-    def _record(self, case: str) -> list[dict[str, Any]]:
-        n = self.counted.get(case, 0)
-        found = self.load.order("record", case=case, port=self.server.port, first=self._first, n=n)
-        self.counted[case] = n + 1
+    def _record(self, case: str, token: str) -> list[dict[str, Any]]:
+        known = (self.server.port, case)
+        n = self.counted.get(known, 0)
+        found = self.load.order("record", case=case, port=self.server.port, first=self._first, n=n, token=token)
+        self.counted[known] = n + 1
         exchanges: list[dict[str, Any]] = found["exchanges"]
         return exchanges
 
@@ -102,10 +118,13 @@ class Bench:
     def _first(self) -> str:
         return self.clinic.first.isoformat()
 
-    def _server(self, case: str, callers: int, seconds: float) -> tuple[float, list[int], dict[str, float]]:
-        n = self.counted[case]
-        self.load.order("open", case=case, port=self.server.port, first=self._first, callers=callers, n=n)
-        sample, self.counted[case] = _run(self.load, seconds, {"server": self.server.meter, "database": self.database})
+    def _server(
+        self, server: Served, case: str, callers: int, seconds: float, token: str
+    ) -> tuple[float, list[int], dict[str, float]]:
+        known = (server.port, case)
+        order = {"case": case, "port": server.port, "first": self._first, "callers": callers, "token": token}
+        self.load.order("open", n=self.counted.get(known, 0), **order)
+        sample, self.counted[known] = _run(self.load, seconds, {"server": server.meter, "database": self.database})
         return sample
 
     def _bare(

@@ -14,6 +14,7 @@ from bench.measure import Cell
 
 HEAD = (
     "case", "callers", "calls/s", "p50 ms", "p99 ms", "server", "database", "bare", "driver", "its db", "ratio", "aim",
+    "guard",
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
                 CASES[cell.case].title, str(cell.callers), f"{server.rate:.0f}", f"{server.p50:.1f}",
                 f"{server.p99:.1f}", f"{server.cpu['server']:.2f}", f"{server.cpu['database']:.2f}",
                 f"{cell.bare.total:.2f}", f"{driver.cpu['client']:.2f}", f"{driver.cpu['database']:.2f}",
-                f"{cell.ratio:.1f}", _aim(cell),
+                f"{cell.ratio:.1f}", _aim(cell), f"{100 * cell.added:+.0f} %",
             )
         )  # fmt: skip
     return found

@@ -33,6 +33,7 @@ from fhir_server.store.resources import document
 BULK = 2000
 WORKING_DAYS = 10
 SEED = 7
+CLINICS = ("Organization/clinic",)
 
 Documents = dict[str, list[dict[str, Any]]]
 
@@ -97,6 +98,6 @@ def _booking(
 
 def _add(world: World, found: Documents, resource: dict[str, Any], extra: dict[str, Any]) -> None:
     written, index = version_of(
-        world, resource, id_=resource["id"], version=1, at=world.clock(), method="PUT", extra=extra
+        world, resource, id_=resource["id"], version=1, at=world.clock(), method="PUT", clinics=CLINICS, extra=extra
     )
     found[written.type].append(world.store.vault.current(written.type, document(written, index)))

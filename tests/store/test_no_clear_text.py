@@ -27,6 +27,7 @@ from tests.builders.bundles import create, send, update
 from tests.builders.clinic import parameters, proposals
 from tests.builders.visits import Visits
 from tests.server import FHIR_JSON
+from tests.tokens import bearer
 
 FAMILY, GIVEN, CHANGED, CITY, LINE = "Zyxomma", "Quilleth", "Vrankester", "Plinthmouth", "7 Wharfinger Row"
 BORN, BORN_LATER, PHONE, EMAIL = "1973-11-29", "1973-11-28", "+15550190743", "zyx.quill@marked.example"
@@ -231,7 +232,9 @@ async def test_nothing_that_names_a_patient_lies_in_clear(disk: Disk, redis_url:
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://fhir.test/fhir/", timeout=60) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://fhir.test/fhir/", timeout=60, auth=bearer(app)
+        ) as client:
             client.headers["Content-Type"] = FHIR_JSON
             await _full_run(client)
     dump = disk.dump()

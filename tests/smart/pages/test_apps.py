@@ -45,5 +45,9 @@ async def test_nobody_takes_back_what_others_allowed(world: World, clinic: Peopl
 async def test_the_access_report_is_linked_where_it_is(clinic: People, browser: Browser) -> None:
     account = await clinic.account()
     page = await browser.log_in(await browser.get("/auth/login"), account.username, PASSWORD)
-    there = (await browser.http.get("/auth/access-report")).status_code != 404
-    assert ("/auth/access-report" in page.text) is there
+    assert "/auth/access-report" in page.text
+    report = await browser.http.get("/auth/access-report")
+    assert report.status_code == 200
+    assert "<h1>Access report</h1>" in report.text
+    other = await browser.http.get("/auth/access-report?patient=Patient/somebody-else")
+    assert other.status_code == 403
