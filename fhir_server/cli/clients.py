@@ -35,6 +35,7 @@ def add(
     jwks_uri: Annotated[str, typer.Option(help="Address of its public keys.")] = "",
     clinic: Annotated[Many, typer.Option(help="Organization/ID that walls it in; again for more.")] = None,
     origin: Annotated[Many, typer.Option(help="Web origin that may call the token endpoint.")] = None,
+    channel: Annotated[str, typer.Option(help="Booking channel that a backend stands for: online, staff, phone…")] = "",
     trusted: Annotated[bool, typer.Option("--trusted", help="An app of the clinic: no consent page.")] = False,
     introspects: Annotated[bool, typer.Option("--introspects", help="May ask about tokens of any client.")] = False,
     as_json: AsJson = False,
@@ -65,6 +66,7 @@ def add(
         jwks_uri=jwks_uri,
         clinics=frozenset(clinic) if clinic else None,
         origins=tuple(origin or ()),
+        channel=channel,
         trusted=trusted,
         introspects=introspects,
     )
@@ -154,6 +156,7 @@ def _shown(client: Client) -> dict[str, Any]:
         "jwks_uri": client.jwks_uri,
         "clinics": None if client.clinics is None else sorted(client.clinics),
         "origins": list(client.origins),
+        "channel": client.channel,
         "trusted": client.trusted,
         "introspects": client.introspects,
         "disabled": client.disabled,

@@ -1,0 +1,44 @@
+"""What a caller sees comes through ``services/access``; whoever reads past it is known and has a reason."""
+
+from __future__ import annotations
+
+from tests.architecture.test_rooms import SERVER
+
+PAST = {
+    "services/access/": "is the policy",
+    "services/assignment.py": "counts visits to spread them; no content leaves",
+    "services/audit/report.py": "the access record has rules of its own",
+    "services/authorization/": "asks about accounts and patients before there is a caller",
+    "services/booking.py": "writes what its use case has judged",
+    "services/cancel.py": "judges by writes.reached",
+    "services/candidates.py": "places of the directory, which everybody sees",
+    "services/catalogue.py": "the directory, which everybody sees",
+    "services/eligibility.py": "reads the booking limits of the patient who books",
+    "services/everything.py": "rows of ids; each is shown through the view",
+    "services/held.py": "finds Slots that a booking fills; nothing leaves",
+    "services/hold.py": "judges by writes.reached",
+    "services/includes.py": "shown through the view",
+    "services/listing.py": "its query is narrowed by the policy, its pages shown through the view",
+    "services/published.py": "times that are taken; nothing of them leaves",
+    "services/rebuild.py": "works for nobody",
+    "services/reschedule.py": "judges by writes.reached",
+    "services/resources.py": "reads and writes behind the view and writes.check",
+    "services/slots.py": "writes what its use case has judged",
+    "services/targets.py": "judges by writes.reached",
+    "services/upkeep.py": "works for nobody",
+    "services/wishes.py": "judges by writes.check_wish",
+    "rest/operations/criteria.py": "names of the directory",
+}
+
+
+def test_who_reads_past_the_policy_is_known() -> None:
+    found = {
+        str(path.relative_to(SERVER))
+        for room in ("rest", "services", "smart")
+        for path in (SERVER / room).rglob("*.py")
+        if "store.resources" in path.read_text()
+    }
+    strangers = {one for one in found if not any(one.startswith(known) for known in PAST)}
+    assert strangers == set(), "read through world.view, or say here why not"
+    gone = {known for known in PAST if not any(one.startswith(known) for one in found)}
+    assert gone == set(), "no longer reads past the policy"
