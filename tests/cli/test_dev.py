@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fhir_server.remote.http import httpx
+from fhir_server.services.authorization.demo_accounts import PASSWORD
 
 README = Path(__file__).parents[2] / "README.md"
 LAST_LINE = "Ctrl-C stops everything"
@@ -81,14 +82,21 @@ def test_start_paste_stop_and_start_again(folder: Path, port: int) -> None:
     root = f"http://127.0.0.1:{port}"
     with dev(folder, port) as printed:
         assert httpx.get(f"{root}/health/ready", trust_env=False).status_code == 200
-        find, book = [line for line in printed.splitlines() if line.startswith("curl ")]
-        assert json.loads(_shell(find))["total"] > 3
-        booked = json.loads(_shell(book))
+        token, find, book = [line for line in printed.splitlines() if line.startswith(("TOKEN=", "curl "))]
+        assert json.loads(_shell(f"{token}\n{find}"))["total"] > 3
+        booked = json.loads(_shell(f"{token}\n{book}"))
         assert booked["status"] == "booked"
-        for page in ("/", "/fhir/metadata", "/health/live", "/metrics"):
+        for page in ("/", "/fhir/metadata", "/fhir/.well-known/smart-configuration", "/health/live", "/metrics"):
             assert httpx.get(root + page, trust_env=False).status_code == 200
+        for place in ("Appointment", "Patient/patient-1", "Slot?start=ge2026-01-01", "_history"):
+            assert httpx.get(f"{root}/fhir/{place}", trust_env=False).status_code == 401
+        assert f"{root}/auth/apps" in printed
+        assert PASSWORD in printed
     with dev(folder, port):
-        again = httpx.get(f"{root}/fhir/Appointment/{booked['id']}", trust_env=False)
+        ehr = _shell(token.replace("--user patient1", "--client demo-ehr") + '\nprintf %s "$TOKEN"')
+        again = httpx.get(
+            f"{root}/fhir/Appointment/{booked['id']}", headers={"Authorization": f"Bearer {ehr}"}, trust_env=False
+        )
         assert again.status_code == 200
         assert again.json() == booked
         _run_readme(port)
