@@ -107,9 +107,14 @@ def _run_readme(port: int) -> None:
     text = README.read_text()
     (script,) = re.findall(r"```sh\n(BASE=.*?)```", text, re.DOTALL)
     commands = script.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-    answers = _shell(re.sub(r"\ncurl ", "\necho; curl -f ", commands)).strip().splitlines()
-    found, booked, first, mine = (json.loads(one) for one in answers if one)
+    commands = commands.replace(".venv/bin/fhir-server", f"FHIR_PORT={port} {sys.executable} -m fhir_server.cli.main")
+    commands = commands.replace("\ncurl ", "\necho; curl ").replace("; curl -s ", "; curl -f -s ")
+    commands = commands.replace("-f -s -o", "-s -o")  # the one that is to fail
+    answers = _shell(commands).strip().splitlines()
+    assert "404" in answers
+    found, booked, mine, report, first = (json.loads(one) for one in answers if one.startswith("{"))
     assert len([one for one in found["entry"] if one["search"]["mode"] == "match"]) == 3
     assert booked["status"] == first["status"] == "booked"
     assert booked["id"] in {one["resource"]["id"] for one in mine["entry"]}
+    assert {one["resource"]["resourceType"] for one in report["entry"]} == {"AuditEvent"}
     assert "Practitioner" in {one["resource"]["resourceType"] for one in mine["entry"]}

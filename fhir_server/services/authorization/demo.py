@@ -24,6 +24,7 @@ SECRET_FILE = "demo-ehr-app.secret"  # noqa: S105  its name
 EHR = "demo-ehr"
 KID = EHR
 CLI = "demo-cli"
+DEMO = (EHR, "demo-ehr-app", "demo-patient-app", CLI)
 CALLBACK = "http://127.0.0.1/callback"
 """Where the command line gets its codes: nothing listens there, it reads the redirect itself."""
 
