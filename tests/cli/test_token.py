@@ -28,9 +28,12 @@ from tests.server import serving
 
 @dataclass
 class Demo:
+    """A server with the demo clinic; ``settings`` are those of its database."""
+
     base: str
     port: int
     folder: Path
+    settings: Settings
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,11 @@ def demo(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     asyncio.run(fill())
     with serving(own, FHIR_REQUIRE_SECOND_FACTOR="false") as base:
-        yield Demo(base, int(base.split(":")[2].partition("/")[0]), folder)
+        yield Demo(base, _port(base), folder, own)
+
+
+def _port(base: str) -> int:
+    return int(base.split(":")[2].partition("/")[0])
 
 
 @pytest.fixture
@@ -125,6 +132,17 @@ def test_the_ehr_loads_without_a_token_of_ours(demo: Demo, tmp_path: Path, monke
     monkeypatch.setenv("FHIR_TOKEN", "of-another-server")
     with pytest.raises(Refused, match="does not take the token"):
         load([source], demo.base, demo.folder)
+
+
+def test_a_server_with_a_public_name_is_reached_on_this_machine(demo: Demo, printed: Callable[..., str]) -> None:
+    """Its cookies are *Secure*, and tokens are for its public base."""
+    stated = {"FHIR_BASE_URL": "https://ehr.example/fhir", "FHIR_REQUIRE_SECOND_FACTOR": "true"}
+    with serving(demo.settings, **stated) as base:
+        there = Demo(base, _port(base), demo.folder, demo.settings)
+        assert patients(there, printed(user="patient2", port=there.port)) == {"patient-2"}
+        assert len(patients(there, printed(client="demo-ehr", port=there.port))) == 12
+        with pytest.raises(Refused, match="one-time code"):
+            printed(user="dr-baker", port=there.port)
 
 
 @pytest.mark.parametrize(
