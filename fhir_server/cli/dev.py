@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from fhir_server.cli.start import bind, end_on_sigterm, read_settings, require_loopback
+from fhir_server.cli.start import bind, end_on_sigterm, read_settings, require_encryption, require_loopback, root_of
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 SERVICE = "HealthcareService/follow-up"
 PATIENT = "Patient/patient-1"
+USER = "patient1"
+DEFAULT_PORT = 8080
+NO_DEMO = "This database holds no demo clinic: register clients and accounts with fhir-server client and user."
 
 _READY_POLL_SECONDS = 0.02
 
@@ -38,7 +43,7 @@ def data_folder() -> Path:
 def dev(
     *,
     host: Annotated[str, typer.Option(envvar="FHIR_HOST", help="Address to listen on; loopback only.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="FHIR_PORT", min=0, max=65535, help="Port; 0 picks one.")] = 8080,
+    port: Annotated[int, typer.Option(envvar="FHIR_PORT", min=0, max=65535, help="Port; 0 picks one.")] = DEFAULT_PORT,
     data: Annotated[Path | None, typer.Option(help="Data folder; without it ~/.local/share/fhir-server/dev.")] = None,
     mongo_uri: Annotated[
         str | None, typer.Option(envvar="FHIR_MONGO_URI", help="Use this MongoDB replica set.", show_envvar=True)
@@ -57,6 +62,7 @@ def dev(
         raise Refused("fhir-server dev needs Linux or macOS; on Windows it runs in WSL.")
     require_loopback(host)
     stated = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    require_encryption(stated)
     end_on_sigterm()
     folder = data or data_folder()
     with bind(host, port) as listener:
@@ -76,21 +82,42 @@ def dev(
             log.configure(settings.log_level, human=True)
             server = _server(settings)
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                runner.run(_prepare(settings, running.folder, seed=seed))
-                runner.run(_serve(server, listener, settings, (f"data       {folder}", *running.notes)))
+                demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
+                notes = (f"data       {folder}", *running.notes)
+                runner.run(_serve(server, listener, settings, notes, demo=demo, folder=data))
+
+
+def token_line(user: str, root: str = "", data: Path | None = None) -> str:
+    """The shell line that logs a demo user in and keeps the token: the command that runs now, for its own server."""
+    program = Path(sys.argv[0]).absolute()
+    words = [str(program)] if os.access(program, os.X_OK) else [sys.executable, "-m", "fhir_server.cli.main"]
+    words += ["token", "--user", user]
+    parts = urlsplit(root)
+    if parts.hostname not in {None, "127.0.0.1"}:
+        words += ["--host", str(parts.hostname)]
+    if parts.port not in {None, DEFAULT_PORT}:
+        words += ["--port", str(parts.port)]
+    if data is not None:
+        words += ["--data", str(data.absolute())]
+    return f"TOKEN=$({shlex.join(words)})"
 
 
 def curl_lines(base: str, *, proposal: str = "<proposal-id>", today: date | None = None) -> tuple[str, str]:
-    """Two shell lines for the FHIR base ``base``: find three free times from tomorrow on, and book ``proposal``."""
+    """Two shell lines for the FHIR base ``base``: find three free times from tomorrow on, and book ``proposal``.
+
+    Both send the token that the shell holds in ``TOKEN``.
+    """
     tomorrow = (today or datetime.now(UTC).astimezone().date()) + timedelta(days=1)
     window = f"start={tomorrow}&end={tomorrow + timedelta(days=6)}"
-    find = f"curl -s '{base}/Appointment/$find?{window}&service={SERVICE}&_count=3'"
+    sent = '-H "Authorization: Bearer $TOKEN"'
+    find = f"curl -s '{base}/Appointment/$find?{window}&service={SERVICE}&_count=3' {sent}"
     body = (
         '{"resourceType":"Parameters","parameter":['
         f'{{"name":"appointment","valueUri":"Appointment/{proposal}"}},'
         f'{{"name":"patient","valueReference":{{"reference":"{PATIENT}"}}}}]}}'
     )
-    book = f"curl -s -X POST '{base}/Appointment/$book' -H 'Content-Type: application/fhir+json' -d '{body}'"
+    json = "-H 'Content-Type: application/fhir+json'"
+    book = f"curl -s -X POST '{base}/Appointment/$book' {sent} {json} -d '{body}'"
     return find, book
 
 
@@ -103,32 +130,51 @@ def _server(settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10))
 
 
-async def _prepare(settings: Settings, folder: Folder, *, seed: bool) -> None:
-    """Create what is missing; with ``seed`` fill an empty database, and finish what an interrupted run began."""
+async def _prepare(settings: Settings, folder: Folder, *, seed: bool, own: bool) -> bool:
+    """Create what is missing; with ``seed`` fill an empty database, and finish what an interrupted run began.
+
+    :param own: the database is the folder's.
+    :returns: whether the demo's users and clients are there: never put into a database that somebody else filled, for
+        their password is known to everybody.
+    """
     from fhir_server.bootstrap import open_world
     from fhir_server.cli.seed import seed_demo
-    from fhir_server.services.authorization.demo import demo_clients
+    from fhir_server.services.authorization import clients
+    from fhir_server.services.authorization.demo import EHR, demo_clients
     from fhir_server.services.authorization.demo_accounts import demo_accounts
 
-    async with open_world(settings) as world:
-        if not seed:
-            return
-        if folder.recall("seed") == "begun" or await world.is_empty():
+    async with open_world(settings) as opened:
+        demo = own or await clients.get(opened.world, EHR) is not None
+        if seed and ((demo and folder.recall("seed") == "begun") or await opened.is_empty()):
+            demo = True
             folder.remember("seed", "begun")
-            await seed_demo(world)
+            await demo_clients(opened.world, folder.path)
+            await seed_demo(opened)
             folder.remember("seed", "done")
-        await demo_clients(world.world, folder.path)
-        await demo_accounts(world.world)
+        if demo:
+            await demo_clients(opened.world, folder.path)
+            await demo_accounts(opened.world)
+        return demo
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, settings: Settings, notes: tuple[str, ...]) -> None:
+async def _serve(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    settings: Settings,
+    notes: tuple[str, ...],
+    *,
+    demo: bool,
+    folder: Path | None,
+) -> None:
     """Serve until a signal; say where, once the server answers. Raises Refused where it does not start."""
-    base = settings.base_url or _base(listener)
+    host, port, *_ = listener.getsockname()
+    root = root_of(host, port)
+    base = settings.base_url.rstrip("/") or f"{root}/fhir"
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells in no other way
         await asyncio.sleep(_READY_POLL_SECONDS)
     if server.started:
-        lines = await _first_steps(base)
+        lines = await _first_steps(base, root, folder) if demo else (NO_DEMO,)
         print(f"FHIR base  {base}", *notes, *lines, "Ctrl-C stops everything and keeps the data.", sep="\n", flush=True)
     await serving
     if not server.started:
@@ -142,26 +188,27 @@ def _status(words: str) -> AbstractContextManager[object]:
     return Console(stderr=True).status(words)
 
 
-def _base(listener: socket.socket) -> str:
-    host, port, *_ = listener.getsockname()
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/fhir"
-
-
-async def _first_steps(base: str) -> tuple[str, ...]:
-    """The two lines that find and book, with a proposal that is free now; the first alone where nothing is."""
+async def _first_steps(base: str, root: str, folder: Path | None) -> tuple[str, ...]:
+    """Who can log in, and lines that get a token, find and book, with a proposal that is free now."""
+    from fhir_server.cli.token import granted_to
     from fhir_server.remote.http import httpx
+    from fhir_server.services.authorization.demo_accounts import PASSWORD
 
     find, _ = curl_lines(base)
     # The one who is to be booked may be elsewhere at the first time.
-    url = find.split("'")[1] + f"&patient={PATIENT}"
+    url = find.split("'")[1].replace(base, f"{root}/fhir", 1) + f"&patient={PATIENT}"
     try:
+        granted = await granted_to(root, USER)
         async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
-            answer = await client.get(url)
+            answer = await client.get(url, headers={"Authorization": f"Bearer {granted.token}"})
         entries = answer.json().get("entry", []) if answer.status_code == httpx.codes.OK else []
-    except (httpx.HTTPError, ValueError):
+    except (Refused, httpx.HTTPError, ValueError):
         entries = []
     proposals = [entry["resource"]["id"] for entry in entries if entry.get("resource", {}).get("id")]
     if not proposals:
-        return ("No free time to show yet: load a Schedule with fhir-server load, or start with --seed.",)
+        return ("No free time to show yet: load a clinic with fhir-server load or seed, and start again.",)
     find, book = curl_lines(base, proposal=proposals[0])
-    return ("", "Find a free time:", find, "", "Book it:", book, "")
+    people = f"My apps    {base.removesuffix('/fhir')}/auth/apps"
+    users = f"users      patient1, parent1, dr-adams, frontdesk1, admin1, auditor1 …, password {PASSWORD}"
+    token = token_line(USER, root, folder)
+    return (people, users, "", "Get a token:", token, "", "Find a free time:", find, "", "Book it:", book, "")

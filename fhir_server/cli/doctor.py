@@ -11,7 +11,7 @@ import typer
 
 from fhir_server.cli.dev import data_folder
 from fhir_server.cli.serve import OLDEST_PRODUCTION_MONGODB
-from fhir_server.cli.start import read_settings
+from fhir_server.cli.start import read_settings, require_encryption
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def examine(mongo_uri: str | None = None, redis_url: str | None = None) -> Itera
     yield _redis(settings)
     yield _encryption("MongoDB encryption", settings.mongo_address, "FHIR_MONGO_TLS_CA")
     yield _encryption("Redis encryption", settings.redis_address, "a rediss:// URL and FHIR_REDIS_TLS_CA")
+    yield _base(settings)
     yield _keys(settings)
+    yield from _access(settings)
     yield _time_zones(settings)
     yield _disk()
 
@@ -139,6 +141,42 @@ def _keys(settings: Settings) -> Check:
         return Check("keys", "fail", str(failed))
     weak = made.name == "file" and settings.environment == "production"
     return Check("keys", "warn" if weak else "ok", f"wrapped by {made.name}{': for development' if weak else ''}")
+
+
+def _base(settings: Settings) -> Check:
+    """Whether others can reach the server by TLS, and by which name it signs tokens."""
+    try:
+        encrypted = require_encryption(settings)
+    except Refused as refused:
+        return Check("FHIR base", "fail", refused.sentence)
+    if encrypted:
+        return Check("FHIR base", "ok", f"{settings.base_url}, issuer {settings.issuer}")
+    local = f"{settings.bases[0].rstrip('/')} has no TLS in front: for this machine alone; set FHIR_BASE_URL=https://…"
+    return Check("FHIR base", "warn" if settings.environment == "production" else "ok", local)
+
+
+def _access(settings: Settings) -> Iterator[Check]:
+    """Whether somebody can get a token, and whether the access record is within reach."""
+    from fhir_server.services.authorization.demo import DEMO
+    from fhir_server.store import admin
+    from fhir_server.store.accounts import ACCOUNTS
+    from fhir_server.store.audit.database import BATCHES
+    from fhir_server.store.authorization.clients import CLIENTS
+
+    uri, database = settings.mongo_address, settings.mongo_database
+    record = settings.audit_database or f"{database}_audit"
+    try:
+        for name, collection, command in (("clients", CLIENTS, "client"), ("accounts", ACCOUNTS, "user")):
+            there = admin.count(uri, database, collection)
+            missing = f"none: fhir-server {command} add --help"
+            yield Check(name, "ok" if there else "warn", f"{there} registered" if there else missing)
+        demo = admin.known(uri, database, CLIENTS, DEMO)
+        if demo and settings.environment == "production":
+            text = f"{', '.join(demo)}: whoever has read the README logs in; remove them and the demo's accounts"
+            yield Check("demo clients", "fail", text)
+        yield Check("access record", "ok", f"database {record}, {admin.count(uri, record, BATCHES)} batches")
+    except admin.UnreachableError as failure:
+        yield Check("access record", "fail", str(failure))
 
 
 def _time_zones(settings: Settings) -> Check:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,11 +22,12 @@ DEFAULT_BASE = "http://127.0.0.1:8080/fhir"
 def load(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="NDJSON, Bundle or resource; .gz; or a folder")],
     base: Annotated[str, typer.Option(help="base URL of the FHIR server")] = DEFAULT_BASE,
+    data: Annotated[Path | None, typer.Option(help="data folder of fhir-server dev: the demo EHR's key")] = None,
 ) -> None:
     """Load resources in the order of their dependencies; running it twice changes nothing.
 
-    A bearer token is read from FHIR_TOKEN. Ends with 1 if a resource is refused, with 2 if a path or the server is not
-    there.
+    A bearer token is read from FHIR_TOKEN; without it, on this machine, the demo EHR of fhir-server dev sends them.
+    Ends with 1 if a resource is refused, with 2 if a path, the server or a token is not there.
     """
     from fhir_server.cli.input_files import InputFiles, files_in
 
@@ -39,16 +39,18 @@ def load(
             raise Refused(msg) from None
         for file in files:
             inputs.add(file)
-        refused = asyncio.run(_load(inputs, base))
+        refused = asyncio.run(_load(inputs, base, data))
     raise typer.Exit(1 if refused else 0)
 
 
-async def _load(inputs: InputFiles, base: str) -> int:
+async def _load(inputs: InputFiles, base: str, data: Path | None) -> int:
+    from fhir_server.cli.backend import bearer
     from fhir_server.cli.delivery import Account, Answer, deliver
     from fhir_server.cli.upload import Upload
 
-    async with Upload(base, os.environ.get("FHIR_TOKEN", "")) as upload:
+    async with Upload(base) as upload:
         await upload.check()
+        upload.authorize(bearer(upload.base, data))
         with Account(len(inputs) + len(inputs.unreadable)) as account:
             for one in inputs.unreadable:
                 account.note(one.type, one.place, Answer("refused", one.reason))

@@ -17,6 +17,7 @@ from fhir_server.cli.load import load
 from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
 from fhir_server.cli.serve import serve
+from fhir_server.cli.token import token
 from fhir_server.cli.users import user_app
 from fhir_server.embedded.refused import Refused
 from fhir_server.errors import KeysError, NewerDataError
@@ -54,6 +55,7 @@ app.command()(serve)
 app.command()(doctor)
 app.command()(load)
 app.command()(seed)
+app.command()(token)
 app.add_typer(audit_app, name="audit")
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(clients_app, name="client")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
@@ -27,24 +27,28 @@ def seed(
     days: Annotated[int, typer.Option(min=0, max=120, help="working days with bookings")] = 30,
     seed_: Annotated[int, typer.Option("--seed", help="another number, another clinic")] = 7,
     base: Annotated[str, typer.Option(help="base URL of the FHIR server")] = DEFAULT_BASE,
+    data: Annotated[Path | None, typer.Option(help="data folder of fhir-server dev: the demo EHR's key")] = None,
 ) -> None:
     """Fill a server with an invented clinic: the same numbers and the same day give the same clinic.
 
-    A bearer token is read from FHIR_TOKEN. Ends with 1 if a resource is refused, with 2 if the server is not there.
+    A bearer token is read from FHIR_TOKEN; without it, on this machine, the demo EHR of fhir-server dev sends it.
+    Ends with 1 if a resource is refused, with 2 if the server or a token is not there.
     """
-    refused = asyncio.run(_seed(practitioners, patients, days, seed_, base))
+    refused = asyncio.run(_seed(practitioners, patients, days, seed_, base, data))
     raise typer.Exit(1 if refused else 0)
 
 
-async def _seed(practitioners: int, patients: int, days: int, seed_: int, base: str) -> int:
+async def _seed(practitioners: int, patients: int, days: int, seed_: int, base: str, data: Path | None) -> int:
+    from fhir_server.cli.backend import bearer
     from fhir_server.cli.clinic import clinic
     from fhir_server.cli.delivery import Account, Item, deliver
     from fhir_server.cli.upload import Upload, update
 
     made = [update(resource) for resource in clinic(practitioners, patients, days, seed_, clinic_date())]
     items = (Item(request.path.partition("/")[0], request.path, request.lane, request) for request in made)
-    async with Upload(base, os.environ.get("FHIR_TOKEN", "")) as upload:
+    async with Upload(base) as upload:
         await upload.check()
+        upload.authorize(bearer(upload.base, data))
         with Account(len(made)) as account:
             await deliver(items, upload.send, account.note)
         account.summary()

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fhir_server.cli.start import bind, end_on_sigterm, read_settings, require_loopback
+from fhir_server.cli.start import bind, end_on_sigterm, read_settings, require_encryption, root_of
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OLDEST_PRODUCTION_MONGODB = (7, 0)
 """MongoDB 6.0 has had no fixes since July 2025."""
+
+NO_TLS = "FHIR_BASE_URL is not https: no TLS is in front, so apps on other machines cannot be served."
 
 _DRAIN_SECONDS = 30
 
@@ -30,7 +32,7 @@ def serve() -> None:
     from uvicorn.supervisors import Multiprocess
 
     settings = read_settings()
-    require_loopback(settings.host)
+    encrypted = require_encryption(settings)
     require_database(settings)
     asyncio.run(_prepare(settings))
     end_on_sigterm()
@@ -43,7 +45,9 @@ def serve() -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     with bind(settings.host, settings.port) as listener, _shared_metrics(settings.workers):
-        base = settings.base_url or f"http://{settings.host}:{settings.port}/fhir"
+        base = settings.base_url or f"{root_of(settings.host, settings.port)}/fhir"
+        if not encrypted:
+            print(NO_TLS, file=sys.stderr, flush=True)
         print(f"FHIR base  {base}  ({settings.workers} workers)", flush=True)
         if settings.workers == 1:
             server = uvicorn.Server(config)

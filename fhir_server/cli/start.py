@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from fhir_server.embedded.refused import Refused
 
@@ -28,17 +29,41 @@ def read_settings(**given: Any) -> Settings:
         raise Refused(f"The settings are not valid: {'; '.join(faults)}.") from failure
 
 
+def is_loopback_host(host: str) -> bool:
+    """Whether a host name or address leads to this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def require_loopback(host: str) -> None:
     """Raises Refused for an address that other machines can reach."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback_host(host):
         raise Refused(
-            f"This server has no authorisation yet, so it listens on loopback only and not on {host}.",
+            f"The demo clinic's passwords are known to everybody, so it is on loopback only and not on {host}.",
             "use --host 127.0.0.1 or FHIR_HOST=127.0.0.1",
+            "for others to reach: fhir-server serve",
         )
+
+
+def root_of(host: str, port: int) -> str:
+    """The URL of a server on this machine, without a path."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def require_encryption(settings: Settings) -> bool:
+    """Whether others reach the server by TLS. Raises Refused for a base by which tokens would travel in the clear."""
+    base = urlsplit(settings.bases[0])
+    if base.scheme == "https":
+        return True
+    if not is_loopback_host(base.hostname or ""):
+        raise Refused(
+            f"FHIR_BASE_URL is http and not on this machine: tokens and passwords for {base.hostname} would travel "
+            "readable.",
+            "put TLS in front and set FHIR_BASE_URL=https://…/fhir",
+        )
+    return False
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -93,16 +93,11 @@ def _criteria(identifiers: Any) -> str:
 
 
 class Upload:
-    """A FHIR server to write to; a context manager that keeps its connections.
+    """A FHIR server to write to; a context manager that keeps its connections."""
 
-    ``token`` goes along as a bearer token if it is not empty.
-    """
-
-    def __init__(self, base: str, token: str = "", lanes: int = LANES) -> None:
+    def __init__(self, base: str, lanes: int = LANES) -> None:
         self.base = base.rstrip("/")
         headers = {"Accept": _JSON, "Content-Type": _JSON, "Prefer": "return=minimal"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
         self._client = httpx.AsyncClient(
             headers=headers, timeout=60.0, limits=httpx.Limits(max_connections=lanes, max_keepalive_connections=lanes)
         )
@@ -126,11 +121,15 @@ class Upload:
             msg = f"{self.base} is not the base of a FHIR server: {self.base}/metadata answers {answer.status_code}."
             raise Refused(msg)
 
+    def authorize(self, auth: Any) -> None:
+        """What gives each request from now on its token, an ``httpx.Auth``."""
+        self._client.auth = auth
+
     async def send(self, request: Request) -> Answer:
         """Write one resource: 201 is created, any other 2xx present, everything else refused.
 
         429, 503 and lost connections are tried again up to ``ATTEMPTS`` times; both forms of request may be repeated
-        safely. Raises ``Refused`` when no answer comes at all.
+        safely. Raises ``Refused`` when no answer comes at all, or the server does not take the token.
         """
         for attempt in range(1, ATTEMPTS + 1):
             pause = min(0.25 * 2**attempt, LONGEST_WAIT)
@@ -143,6 +142,9 @@ class Upload:
                     msg = f"{self.base} no longer answers ({type(fault).__name__}); run the same command again later."
                     raise Refused(msg) from None
             else:
+                if answer.status_code == 401:
+                    msg = f"{self.base} does not take the token: it is over, or of another server."
+                    raise Refused(msg, "of fhir-server dev: FHIR_TOKEN=$(fhir-server token --client demo-ehr)")
                 if answer.status_code not in {429, 503} or attempt == ATTEMPTS:
                     return _answer(answer.status_code, answer.content)
                 pause = _retry_after(answer.headers.get("Retry-After"), pause)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 LINKS = (
     ("/fhir/metadata", "CapabilityStatement", "what this server offers"),
-    ("/fhir/HealthcareService", "Services", "what can be booked"),
-    ("/fhir/Schedule", "Schedules", "who can be booked"),
+    ("/fhir/.well-known/smart-configuration", "SMART configuration", "where apps get tokens"),
+    ("/auth/apps", "My apps", "which apps you let in, and who saw your data"),
     ("/health/ready", "Health", "whether the database is there"),
     ("/metrics", "Metrics", "for Prometheus"),
 )
@@ -28,8 +28,8 @@ code {{ background: #f2f2f2; padding: .1rem .3rem; border-radius: .2rem; }}
 </head>
 <body>
 <h1>FHIR scheduling server</h1>
-<p>FHIR R4 (4.0.1). The base is <code>/fhir</code>. Free times come from <code>Appointment/$find</code>; a time is kept
-with <code>$hold</code> and booked with <code>$book</code>.</p>
+<p>FHIR R4 (4.0.1). The base is <code>/fhir</code>; requests carry a token. Free times come from
+<code>Appointment/$find</code>; a time is kept with <code>$hold</code> and booked with <code>$book</code>.</p>
 <ul>{items}</ul>
 </body>
 </html>

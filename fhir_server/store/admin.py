@@ -21,7 +21,7 @@ from pymongo.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 REPLICA_SET = "rs0"
 """Name of the replica set on one machine."""
@@ -53,6 +53,25 @@ def server_version(uri: str, *, seconds: float = 3.0) -> tuple[int, ...]:
 def default_write_concern(uri: str, *, seconds: float = 3.0) -> dict[str, Any]:
     """The cluster-wide default write concern, such as ``{"w": "majority", "wtimeout": 0}``. Raises UnreachableError."""
     return dict(_ask(uri, "getDefaultRWConcern", seconds).get("defaultWriteConcern") or {})
+
+
+def count(uri: str, database: str, collection: str, *, seconds: float = 3.0) -> int:
+    """About how many documents a collection holds, 0 where there is none. Raises UnreachableError."""
+    try:
+        with _client(uri, seconds) as client:
+            return client[database][collection].estimated_document_count()
+    except PyMongoError as failure:
+        raise UnreachableError(_sentence(uri, failure)) from failure
+
+
+def known(uri: str, database: str, collection: str, ids: Iterable[str], *, seconds: float = 3.0) -> list[str]:
+    """Which of these ids a collection holds. Raises UnreachableError."""
+    try:
+        with _client(uri, seconds) as client:
+            rows = client[database][collection].find({"_id": {"$in": list(ids)}}, {"_id": 1}).sort("_id")
+            return [str(one["_id"]) for one in rows]
+    except PyMongoError as failure:
+        raise UnreachableError(_sentence(uri, failure)) from failure
 
 
 def wait_primary(uri: str, seconds: float) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fhir_server.remote.http import httpx
+from fhir_server.services.authorization.demo_accounts import PASSWORD
 
 README = Path(__file__).parents[2] / "README.md"
 LAST_LINE = "Ctrl-C stops everything"
@@ -81,14 +82,21 @@ def test_start_paste_stop_and_start_again(folder: Path, port: int) -> None:
     root = f"http://127.0.0.1:{port}"
     with dev(folder, port) as printed:
         assert httpx.get(f"{root}/health/ready", trust_env=False).status_code == 200
-        find, book = [line for line in printed.splitlines() if line.startswith("curl ")]
-        assert json.loads(_shell(find))["total"] > 3
-        booked = json.loads(_shell(book))
+        token, find, book = [line for line in printed.splitlines() if line.startswith(("TOKEN=", "curl "))]
+        assert json.loads(_shell(f"{token}\n{find}"))["total"] > 3
+        booked = json.loads(_shell(f"{token}\n{book}"))
         assert booked["status"] == "booked"
-        for page in ("/", "/fhir/metadata", "/health/live", "/metrics"):
+        for page in ("/", "/fhir/metadata", "/fhir/.well-known/smart-configuration", "/health/live", "/metrics"):
             assert httpx.get(root + page, trust_env=False).status_code == 200
+        for place in ("Appointment", "Patient/patient-1", "Slot?start=ge2026-01-01", "_history"):
+            assert httpx.get(f"{root}/fhir/{place}", trust_env=False).status_code == 401
+        assert f"{root}/auth/apps" in printed
+        assert PASSWORD in printed
     with dev(folder, port):
-        again = httpx.get(f"{root}/fhir/Appointment/{booked['id']}", trust_env=False)
+        ehr = _shell(token.replace("--user patient1", "--client demo-ehr") + '\nprintf %s "$TOKEN"')
+        again = httpx.get(
+            f"{root}/fhir/Appointment/{booked['id']}", headers={"Authorization": f"Bearer {ehr}"}, trust_env=False
+        )
         assert again.status_code == 200
         assert again.json() == booked
         _run_readme(port)
@@ -99,9 +107,14 @@ def _run_readme(port: int) -> None:
     text = README.read_text()
     (script,) = re.findall(r"```sh\n(BASE=.*?)```", text, re.DOTALL)
     commands = script.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-    answers = _shell(re.sub(r"\ncurl ", "\necho; curl -f ", commands)).strip().splitlines()
-    found, booked, first, mine = (json.loads(one) for one in answers if one)
+    commands = commands.replace(".venv/bin/fhir-server", f"FHIR_PORT={port} {sys.executable} -m fhir_server.cli.main")
+    commands = commands.replace("\ncurl ", "\necho; curl ").replace("; curl -s ", "; curl -f -s ")
+    commands = commands.replace("-f -s -o", "-s -o")  # the one that is to fail
+    answers = _shell(commands).strip().splitlines()
+    assert "404" in answers
+    found, booked, mine, report, first = (json.loads(one) for one in answers if one.startswith("{"))
     assert len([one for one in found["entry"] if one["search"]["mode"] == "match"]) == 3
     assert booked["status"] == first["status"] == "booked"
     assert booked["id"] in {one["resource"]["id"] for one in mine["entry"]}
+    assert {one["resource"]["resourceType"] for one in report["entry"]} == {"AuditEvent"}
     assert "Practitioner" in {one["resource"]["resourceType"] for one in mine["entry"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -18,10 +19,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from typer.testing import CliRunner
 
+from fhir_server.cli.backend import MARGIN_SECONDS, Renewed, bearer
 from fhir_server.cli.load import load
+from fhir_server.cli.running import Granted
 from fhir_server.cli.seed import seed, seed_demo
+from fhir_server.cli.upload import Upload, update
 from fhir_server.embedded.refused import Refused
 from fhir_server.errors import Category, problem
+from fhir_server.services.authorization.demo import KEY_FILE
 
 app = typer.Typer()
 app.command()(load)
@@ -70,6 +75,12 @@ class Recorder:
         self.kept[name] = await request.body()
         self.order.append(name)
         return Response(status_code=200 if known else 201)
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a token nothing is sent."""
+    monkeypatch.setenv("FHIR_TOKEN", "secret")
 
 
 @pytest.fixture
@@ -138,10 +149,7 @@ def test_everything_is_counted_and_a_second_run_changes_nothing(server: Recorder
     assert server.kept == before
 
 
-def test_success_ends_with_0_and_the_token_goes_along(
-    server: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("FHIR_TOKEN", "secret")
+def test_success_ends_with_0_and_the_token_goes_along(server: Recorder, tmp_path: Path):
     path = write(tmp_path / "a.ndjson", *(resource("Patient", str(number)) for number in range(500)))
     result = CliRunner().invoke(app, ["load", str(path), "--base", server.base])
     assert result.exit_code == 0
@@ -149,6 +157,45 @@ def test_success_ends_with_0_and_the_token_goes_along(
     assert rows(result.stdout) == {"Patient": [500, 0, 0], "all": [500, 0, 0]}
     assert server.tokens == {"Bearer secret"}
     assert len(server.kept) == 500
+
+
+async def test_a_token_is_renewed_before_it_is_over(server: Recorder, tmp_path: Path):
+    """Of many requests at once one asks; the others wait and use what it got."""
+    now, asked = 0.0, 0
+
+    async def ask() -> Granted:
+        nonlocal asked
+        await asyncio.sleep(0.01)
+        asked += 1
+        return Granted(f"token-{asked}", 300, frozenset())
+
+    async with Upload(server.base) as upload:
+        upload.authorize(Renewed(ask, lambda: now))
+
+        async def send() -> None:
+            await asyncio.gather(*(upload.send(update(resource("Patient", str(number)))) for number in range(20)))
+
+        await send()
+        now = 300.0 - MARGIN_SECONDS - 1
+        await send()
+        assert server.tokens == {"Bearer token-1"}
+        now += 1
+        await send()
+    assert server.tokens == {"Bearer token-1", "Bearer token-2"}
+    assert asked == 2
+
+
+def test_without_a_token_and_away_from_this_machine_nothing_is_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("FHIR_TOKEN")
+    (tmp_path / KEY_FILE).write_text("a key")
+    for base, folder in (
+        ("https://ehr.example/fhir", tmp_path),
+        ("http://[", tmp_path),
+        ("http://127.0.0.1:8080/fhir", tmp_path / "none"),
+    ):
+        with pytest.raises(Refused, match="A token is needed"):
+            bearer(base, folder)
+    assert isinstance(bearer("http://127.0.0.1:8080/fhir", tmp_path), Renewed)
 
 
 def test_the_last_of_two_lines_with_one_id_wins(server: Recorder, tmp_path: Path):

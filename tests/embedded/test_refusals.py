@@ -16,7 +16,7 @@ from fhir_server.cli import serve
 from fhir_server.cli.dev import curl_lines
 from fhir_server.cli.doctor import examine
 from fhir_server.cli.serve import require_database
-from fhir_server.cli.start import read_settings
+from fhir_server.cli.start import read_settings, require_encryption
 from fhir_server.embedded import mongo
 from fhir_server.embedded.folder import Folder
 from fhir_server.embedded.refused import Refused
@@ -44,10 +44,30 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "ehr.example"])
-def test_an_address_that_others_reach_is_refused(host: str, tmp_path: Path) -> None:
-    done = fhir_server("dev", "--host", host, "--data", str(tmp_path / "data"))
-    assert (done.returncode, "loopback only" in done.stderr) == (2, True)
-    assert fhir_server("serve", FHIR_HOST=host).returncode == 2
+def test_the_demo_is_for_this_machine_alone(host: str, tmp_path: Path) -> None:
+    for command in (("dev", "--data", str(tmp_path / "data")), ("token", "--user", "patient1")):
+        done = fhir_server(*command, "--host", host)
+        assert (done.returncode, "loopback only" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+def test_serve_and_dev_refuse_a_base_by_which_tokens_travel_readable(environment: str, tmp_path: Path) -> None:
+    stated = {"FHIR_BASE_URL": "http://ehr.example/fhir", "FHIR_ENVIRONMENT": environment, "FHIR_HOST": "0.0.0.0"}
+    done = fhir_server("serve", **stated)
+    assert done.returncode == 2
+    assert done.stderr.startswith("FHIR_BASE_URL is http and not on this machine")
+    del stated["FHIR_HOST"]
+    assert fhir_server("dev", "--data", str(tmp_path / "data"), **stated).stderr == done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_base_is_encrypted_or_on_this_machine() -> None:
+    assert require_encryption(read_settings(base_url="https://ehr.example/fhir"))
+    for base in ("", "http://localhost:9000/fhir", "http://[::1]/fhir"):
+        assert not require_encryption(read_settings(base_url=base))
+    for base in ("http://127.0.0.1.example/fhir", "http://192.0.2.1/fhir", "http://localhost.example/fhir"):
+        with pytest.raises(Refused):
+            require_encryption(read_settings(base_url=base))
 
 
 def test_a_held_folder_is_refused(tmp_path: Path) -> None:
@@ -82,6 +102,10 @@ def test_old_mongodb_is_for_development_only(tmp_path: Path, monkeypatch: pytest
         states = {check.name: check.state for check in examine(server.url, "redis://127.0.0.1:1/0")}
     assert states.pop("MongoDB") in {"ok", "warn"}
     assert states == {
+        "FHIR base": "warn",
+        "clients": "warn",
+        "accounts": "warn",
+        "access record": "ok",
         "settings": "ok",
         "Python": "ok",
         "MongoDB replica set": "ok",
@@ -107,7 +131,9 @@ def test_doctor_ends_with_one_where_something_is_missing() -> None:
 
 def test_the_curl_lines_can_be_pasted() -> None:
     find, book = curl_lines("http://127.0.0.1:8080/fhir", proposal="p-1", today=date(2026, 12, 30))
-    url = urlsplit(find.removeprefix("curl -s '").removesuffix("'"))
+    address, _, sent = find.removeprefix("curl -s '").partition("' ")
+    assert sent == '-H "Authorization: Bearer $TOKEN"'
+    url = urlsplit(address)
     assert url.path == "/fhir/Appointment/$find"
     assert parse_qs(url.query) == {
         "start": ["2026-12-31"],
@@ -115,5 +141,7 @@ def test_the_curl_lines_can_be_pasted() -> None:
         "service": ["HealthcareService/follow-up"],
         "_count": ["3"],
     }
-    assert book.startswith("curl -s -X POST 'http://127.0.0.1:8080/fhir/Appointment/$book'")
+    assert book.startswith(
+        "curl -s -X POST 'http://127.0.0.1:8080/fhir/Appointment/$book' -H \"Authorization: Bearer $TOKEN\""
+    )
     assert '"valueUri":"Appointment/p-1"' in book

@@ -21,7 +21,12 @@ from fhir_server.services.world import World
 
 KEY_FILE = "demo-ehr.pem"
 SECRET_FILE = "demo-ehr-app.secret"  # noqa: S105  its name
-KID = "demo-ehr"
+EHR = "demo-ehr"
+KID = EHR
+CLI = "demo-cli"
+DEMO = (EHR, "demo-ehr-app", "demo-patient-app", CLI)
+CALLBACK = "http://127.0.0.1/callback"
+"""Where the command line gets its codes: nothing listens there, it reads the redirect itself."""
 
 _PERSON = frozenset({"authorization_code", "refresh_token"})
 _LOGIN = "openid fhirUser profile offline_access online_access"
@@ -46,7 +51,7 @@ async def demo_clients(world: World, folder: Path) -> None:
 def _clients(public: dict[str, Any]) -> tuple[Client, ...]:
     return (
         Client(
-            id="demo-ehr",
+            id=EHR,
             name="Demo EHR",
             kind=Kind.ASYMMETRIC,
             scopes=parse("launch system/*.cruds"),
@@ -72,12 +77,12 @@ def _clients(public: dict[str, Any]) -> tuple[Client, ...]:
             redirect_uris=("http://127.0.0.1:8765/callback",),
         ),
         Client(
-            id="demo-cli",
+            id=CLI,
             name="Command line",
             kind=Kind.PUBLIC,
             scopes=parse(f"launch/patient {_LOGIN} patient/*.cruds user/*.cruds"),
             grant_types=_PERSON,
-            redirect_uris=("http://127.0.0.1/callback",),
+            redirect_uris=(CALLBACK,),
             trusted=True,
         ),
     )

@@ -43,6 +43,11 @@ _PEOPLE = (
 )
 
 
+def role_of(username: str) -> Role:
+    """The role of a demo user; whoever is not in the list above is a clinician."""
+    return next((one.role for one in _PEOPLE if one.username == username), Role.PRACTITIONER)
+
+
 async def demo_accounts(world: World) -> tuple[str, ...]:
     """Make the accounts that are missing and whose people are there; the usernames of all that exist then."""
     people = (*_PEOPLE, *await _clinicians(world))

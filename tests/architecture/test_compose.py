@@ -1,0 +1,29 @@
+"""The compose file: settings that exist, keys on a volume, nothing that another machine reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fhir_server.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_server_has_keys_a_base_and_a_health_check_and_nothing_is_published() -> None:
+    compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    services = compose["services"]
+    server = services["server"]
+    stated = server["environment"]
+    assert set(stated) <= {f"FHIR_{name.upper()}" for name in Settings.model_fields}
+    assert stated["FHIR_KEYS"] == "${FHIR_KEYS:-file:/keys/key}"
+    assert server["volumes"] == ["keys:/keys"]
+    assert "keys" in compose["volumes"]
+    assert stated["FHIR_BASE_URL"].startswith("${FHIR_BASE_URL:-http://127.0.0.1:")
+    assert stated["FHIR_HOST"] == "127.0.0.1"
+    for service in services.values():
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert all(one.startswith("127.0.0.1:") for one in service.get("ports", ()))
+    assert set(server["depends_on"]) == set(services) - {"server"}
