@@ -36,7 +36,7 @@ def test_who_reads_past_the_policy_is_known() -> None:
         str(path.relative_to(SERVER))
         for room in ("rest", "services", "smart")
         for path in (SERVER / room).rglob("*.py")
-        if "store.resources" in path.read_text()
+        if "store.resources." in path.read_text()
     }
     strangers = {one for one in found if not any(one.startswith(known) for known in PAST)}
     assert strangers == set(), "read through world.view, or say here why not"
