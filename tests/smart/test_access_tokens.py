@@ -14,7 +14,8 @@ from joserfc.jwk import ECKey, OctKey
 
 from fhir_server.access.caller import Role
 from fhir_server.access.scopes import parse
-from fhir_server.services.authorization import clients, keys, tokens
+from fhir_server.bootstrap import open_world
+from fhir_server.services.authorization import clients, keys, revocation, tokens
 from fhir_server.services.authorization.context import NoContextError
 from fhir_server.services.authorization.invalid_token import InvalidToken
 from fhir_server.services.world import World
@@ -182,6 +183,37 @@ async def test_the_end_of_a_client_an_account_and_a_registered_scope_is_effectiv
     await tokens.caller_of(world, issued.token)
     await disable(world, account)
     assert await _reason(world, issued.token) == "account"
+
+
+@pytest.mark.parametrize("end", ["token", "client", "disabled"])
+async def test_another_process_that_remembers_a_token_has_forgotten_it_when_the_end_is_confirmed(
+    world: World, end: str
+) -> None:
+    client = await backend(world)
+    issued = await tokens.issue(world, client=client, scopes=parse("system/*.rs"))
+    async with open_world(world.settings) as opened:
+        other = opened.world
+        asking = asyncio.create_task(_asked_until_refused(other, issued.token))
+        await asyncio.sleep(0.1)
+        if end == "token":
+            await revocation.revoke(world, client, issued.token)
+        elif end == "client":
+            await clients.remove(world, client.id)
+        else:
+            await clients.disable(world, client.id)
+        with pytest.raises(InvalidToken):
+            await tokens.caller_of(other, issued.token)
+        assert await asking > 1, "it was remembered before"
+
+
+async def _asked_until_refused(world: World, token: str) -> int:
+    for number in range(10_000):
+        try:
+            await tokens.caller_of(world, token)
+        except InvalidToken:
+            return number
+        await asyncio.sleep(0.002)
+    return 0
 
 
 async def test_a_remembered_caller_costs_next_to_nothing(world: World) -> None:
