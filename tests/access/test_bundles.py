@@ -1,4 +1,4 @@
-"""Batches, transactions and criteria: every entry is judged like a request of its own (V6, S16), and page tokens (V7)."""
+"""Batches, transactions, criteria: each entry is judged like a request of its own (V6, S16); page tokens (V7)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_conditional_references_find_nobody_hidden(name: str, callers: Cal
             (await caller.post("", _bundle("transaction", _entry("POST", "AppointmentResponse", {
                 "resourceType": "AppointmentResponse", "participantStatus": "accepted",
                 "actor": {"reference": f"Patient?identifier=urn:mrn|{number}"},
-                "appointment": {"reference": town.own(sorted(SEES[name])[0], "Appointment")},
+                "appointment": {"reference": town.own(min(SEES[name]), "Appointment")},
             })))).status_code
             for number in (town.word(person), "nobody")
         ]  # fmt: skip

@@ -186,7 +186,8 @@ async def test_a_patients_own_changes_are_kept(callers: Callers, town: Town) -> 
 async def test_an_idempotency_key_is_of_its_caller(name: str, callers: Callers, town: Town) -> None:
     key = {"Idempotency-Key": town.id("key")}
     body = {"resourceType": "AppointmentResponse", "participantStatus": "accepted", "comment": town.word("cia"),
-            "actor": {"reference": town.own("cia")}, "appointment": {"reference": town.own("cia", "Appointment")}}  # fmt: skip
+            "actor": {"reference": town.own("cia")},
+            "appointment": {"reference": town.own("cia", "Appointment")}}  # fmt: skip
     theirs: Asker = await callers("delegate")
     first = await theirs.post("AppointmentResponse", body, headers=key)
     assert first.status_code == 201, first.text

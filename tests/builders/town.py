@@ -202,10 +202,10 @@ class Town(Clinic):
 
     async def consent(self, name: str, person: str, grantee: str, **more: Any) -> Mapping[str, Any]:
         """A patient lets somebody act or look."""
-        provision = {"type": "permit", "actor": [{
-            "role": {"text": "delegate"}, "reference": {"reference": grantee}}], **more.pop("provision", {})}  # fmt: skip
+        actor = {"role": {"text": "delegate"}, "reference": {"reference": grantee}}
+        provision = {"type": "permit", "actor": [actor], **more.pop("provision", {})}
         return await self.put({
             "resourceType": "Consent", "id": self.id(name), "status": "active", "scope": {"text": "privacy"},
-            "category": [{"text": "delegation"}], "policyRule": {"text": "x"}, "patient": {"reference": self.own(person)},
-            "provision": provision, **more,
+            "category": [{"text": "delegation"}], "policyRule": {"text": "x"},
+            "patient": {"reference": self.own(person)}, "provision": provision, **more,
         })  # fmt: skip

@@ -68,7 +68,7 @@ class View:
                 members = MEMBERS.get(type_, ("", ""))
                 return Withheld(elements | IN_COMPANY[type_], members, frozenset(own), extensions, removed)
         found = Withheld(elements, extensions=extensions, removed=removed)
-        return found if found else NOTHING
+        return found or NOTHING
 
     def shown(self, stored: Stored) -> Stored:
         """A version without what is withheld."""
