@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from fhir_server.access.caller import Role
 from fhir_server.remote.http import httpx
@@ -46,7 +47,8 @@ class Asker:
 
     def check(self, answer: Any) -> None:
         said = answer.text + " ".join(f"{name}: {value}" for name, value in answer.headers.items())
-        asked = str(answer.request.url) + answer.request.content.decode("utf-8", "replace")
+        url = str(answer.request.url)
+        asked = url + unquote(url) + answer.request.content.decode("utf-8", "replace")
         names = self.town.names
         heard = sorted(names[one] for one in self.hidden if one in said and one not in asked)
         assert not heard, f"{self.name}: {answer.request.method} {answer.request.url} says {heard}: {said[:2000]}"
