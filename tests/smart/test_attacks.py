@@ -197,8 +197,8 @@ async def _app(world: World) -> Any:
     return await app(world)
 
 
-NAMES = ("status[$ne]", "identifier[$where]", "status.$gt", "$where", "idx.status", "_id[$regex]", "name[]", "body.name",
-         "status%00", "patients", "clinics", "__proto__", "constructor")  # fmt: skip
+NAMES = ("status[$ne]", "identifier[$where]", "status.$gt", "$where", "idx.status", "_id[$regex]", "name[]",
+         "body.name", "status%00", "patients", "clinics", "__proto__", "constructor")  # fmt: skip
 VALUES = ('{"$gt":""}', "$where:1", "';return true;//", "[$ne]=x", "function(){return true}", "||1==1", "$regex")
 
 

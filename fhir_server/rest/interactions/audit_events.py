@@ -29,7 +29,7 @@ Pairs = Sequence[tuple[str, str]]
 
 async def read(context: Context) -> Answer:
     """One AuditEvent, shown whole; it never changes."""
-    visible = visible_to(context.caller, "r")
+    visible = visible_to(context.world.policy, "r")
     _whole(context.query)
     event = await use_case.read(context.world.store.audit, context.segments[1], visible)
     return Answer(200, dump(render(event, context.base, queries=visible is None)))
@@ -37,12 +37,12 @@ async def read(context: Context) -> Answer:
 
 async def search(context: Context) -> Answer:
     """A searchset, the newest first. A page may be short, even empty, and still have a next one."""
-    visible = visible_to(context.caller, "s")
+    visible = visible_to(context.world.policy, "s")
     pairs = [*context.query, *(await context.form() if context.method == "POST" else ())]
     given = read_parameters(context, pairs)
     unknown = _whole([(name, text) for name, text in pairs if name in given.unknown])
     issues = left_out(context, unknown)
-    bound = page_tokens.binding("audit", context.caller.client, AUDIT_EVENT, given.used)
+    bound = page_tokens.binding("audit", context.caller.party, AUDIT_EVENT, given.used)
     after = await after_of(context, bound, pairs)
     asked = replace(given.asked, visible=visible, after=after)
     page = await use_case.search(context.world.store.audit, asked)

@@ -31,11 +31,11 @@ _TIMES = frozenset({QUERY, "date", "dateTime", "instant", "string"})
 async def handle(context: Context) -> Answer:
     """A searchset of AuditEvents, the newest first, or the page."""
     patient = f"Patient/{context.segments[1]}"
-    check_report(context.caller, patient)
+    check_report(context.world.policy, patient)
     given = await arguments(context)
     issues = left_out(context, set(given) - KNOWN)
     used, path = _stated(given), f"{patient}/$access-report"
-    bound = page_tokens.binding("access-report", context.caller.client, path, used)
+    bound = page_tokens.binding("access-report", context.caller.party, path, used)
     after = await after_of(context, bound, [("_page", given.string("_page") or "")])
     settings = context.world.settings
     count = given.integer("_count", 0)
