@@ -25,6 +25,9 @@ DIRECTORY = frozenset({"HealthcareService", "Location", "Organization", "Practit
 SHARED = frozenset({"Device", "Group", "Schedule", "Slot"})
 """Inside a clinic's walls for its staff; open to patients unless another patient is in it."""
 
+PERSONAL = frozenset({"Device", "Group"})
+"""Shared types that clinicians see, where patients are in it, only if they care for one of these."""
+
 _READ = dict.fromkeys(DIRECTORY, "rs")
 
 _PATIENT = _READ | {
@@ -104,6 +107,11 @@ KEPT_EXTENSIONS: Mapping[str, frozenset[str]] = MappingProxyType({
     }),
 })  # fmt: skip
 """Extensions that a patient sees; the others (rules, reasons of absence, holds) are the clinic's own matter."""
+
+REMOVED_EXTENSIONS: Mapping[str, frozenset[str]] = MappingProxyType({
+    "Appointment": frozenset({"https://fhir-scheduling.example/fhir/StructureDefinition/override-reason"}),
+})  # fmt: skip
+"""Extensions that a patient does not see: why the staff set a rule aside."""
 
 OWN_PATIENT_ELEMENTS = frozenset({
     "telecom", "address", "contact", "communication", "photo", "maritalStatus", "name", "gender", "extension", "text",

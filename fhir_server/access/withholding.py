@@ -27,16 +27,23 @@ class Withheld:
     """What one reader does not see of one resource.
 
     ``elements`` go as a whole. ``own`` are the people of whom the list ``members[0]`` may speak by its references
-    ``members[1]``; items about any other person go, None: nobody goes. ``extensions`` are the URLs that stay.
+    ``members[1]``; items about any other person go, None: nobody goes. ``extensions`` are the URLs that stay,
+    None: all but ``removed``.
     """
 
     elements: frozenset[str] = frozenset()
     members: tuple[str, str] = ("", "")
     own: frozenset[str] | None = None
     extensions: frozenset[str] | None = None
+    removed: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.elements) or self.own is not None or self.extensions is not None
+        return bool(self.elements or self.removed) or self.own is not None or self.extensions is not None
+
+    def keeps(self, extension: Any) -> bool:
+        """Whether an extension of the resource itself stays."""
+        url = extension.get("url") if isinstance(extension, Mapping) else None
+        return url not in self.removed and (self.extensions is None or url in self.extensions)
 
     def hides(self, item: Any) -> bool:
         """Whether an item of the list of members is about somebody else."""
@@ -57,8 +64,8 @@ def visible(resource: Mapping[str, Any], withheld: Withheld) -> dict[str, Any]:
     found = {name: value for name, value in resource.items() if name.removeprefix("_") not in withheld.elements}
     if withheld.own is not None and (listed := found.get(withheld.members[0])):
         found[withheld.members[0]] = [one for one in listed if not withheld.hides(one)]
-    if withheld.extensions is not None and "extension" in found:
-        kept = [one for one in found["extension"] if one.get("url") in withheld.extensions]
+    if "extension" in found:
+        kept = [one for one in found["extension"] if withheld.keeps(one)]
         found = {**found, "extension": kept} if kept else _without(found, "extension")
     if all(found.get(name) == value for name, value in resource.items()):
         return found
@@ -75,10 +82,8 @@ def restored(before: Mapping[str, Any], after: Mapping[str, Any], withheld: With
         hidden = [one for one in before.get(withheld.members[0], ()) if withheld.hides(one)]
         if hidden:
             found[withheld.members[0]] = [*found.get(withheld.members[0], ()), *hidden]
-    if withheld.extensions is not None:
-        hidden = [one for one in before.get("extension", ()) if one.get("url") not in withheld.extensions]
-        if hidden:
-            found["extension"] = [*found.get("extension", ()), *hidden]
+    if hidden := [one for one in before.get("extension", ()) if not withheld.keeps(one)]:
+        found["extension"] = [*found.get("extension", ()), *hidden]
     return unlabelled(found)
 
 

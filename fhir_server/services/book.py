@@ -134,7 +134,8 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
         old_slots = [*slots_of(before)] if before else []
         for one in replaced:
             old_slots += slots_of(one)
-            await cancel_in(world, unit, one, at, {"text": "moved to another time"})
+            ended = await cancel_in(world, unit, one, at, {"text": "moved to another time"})
+            await writes.check_scope(world, parse(ended.body), "u")
         await slot_faces.refresh(world, unit, days, [one for one in old_slots if one not in shown], at)
         await unit.write(before, written, index)
         if wish.strangers:

@@ -76,6 +76,7 @@ async def _cancel(world: World, caller: Caller, id_: str, asked: Cancellation, k
         days = await give_back(unit, [current])
         await slot_faces.refresh(world, unit, days, slots_of(current), at)
         written = await cancel_in(world, unit, with_note(current, asked), at, asked.reason)
+        await writes.check_scope(world, parse(written.body), "u")
         if keyed:
             await keyed.remember(world, unit, written, 200)
         return written

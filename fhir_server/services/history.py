@@ -121,10 +121,10 @@ class _Types:
     window: Window
 
     async def page(self, after: Place | None, limit: int) -> list[Stored]:
-        return await self.history.page(self.types, self.window, after, limit)
+        return await self.history.page(self.types, self.window, after, limit) if self.types else []
 
     async def count(self, most: int) -> int:
-        return await self.history.count(self.types, self.window, most)
+        return await self.history.count(self.types, self.window, most) if self.types else 0
 
 
 @dataclass(frozen=True, slots=True)

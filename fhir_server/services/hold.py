@@ -200,6 +200,7 @@ async def _release(world: World, caller: Caller, id_: str) -> Stored:
         raise problem(
             Category.RULE, "this appointment is not a hold; cancel it instead", "Appointment", "illegal-transition"
         )
+    await writes.check_scope(world, {**resource, "status": "cancelled"}, "u")
     return await free_hold(world, before, None)
 
 

@@ -5,11 +5,13 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.errors import Category, Problem, problem
+from fhir_server.fhir.json import parse
+from fhir_server.services.access.policy import READING
 from fhir_server.services.world import World
 from fhir_server.store.driver import DuplicateKeyError
 from fhir_server.store.idempotency import Remembered
@@ -105,14 +107,34 @@ async def once(world: World, keyed: Key | None, work: Callable[[], Awaitable[Any
 
 
 async def replay(world: World, keyed: Key) -> None:
-    """:raises Replayed: the key was answered before; Problem: it was answered for another request."""
+    """Give the first answer again, to who may still see what is in it.
+
+    :raises Replayed: the key was answered before.
+    :raises Problem: it was answered for another request; 403 for what the caller has lost sight of.
+    """
     answer = await world.store.idempotency.get(keyed.key)
     if answer is None:
         return
     if answer.fingerprint != keyed.fingerprint:
         text = "this Idempotency-Key was used for another request"
         raise problem(Category.DUPLICATE, text, "", "idempotency-mismatch")
+    if not world.policy.unlimited and answer.body:
+        for type_, id_ in _shown(parse(answer.body)):
+            stored = await world.store.resources.get(type_, id_) if type_ in world.definitions.types else None
+            if stored and not any([await world.policy.may(world, stored, one) for one in (READING, "cu")]):
+                raise problem(Category.FORBIDDEN, "what was answered then is not shown any more", type_, "withheld")
     raise Replayed(answer)
+
+
+def _shown(resource: Any) -> Iterator[tuple[str, str]]:
+    """Type and id of every resource of an answer, those in Bundles too."""
+    if not isinstance(resource, Mapping):
+        return
+    if resource.get("resourceType") == "Bundle":
+        for entry in resource.get("entry", ()):
+            yield from _shown(entry.get("resource"))
+    elif "id" in resource:
+        yield str(resource.get("resourceType", "")), str(resource["id"])
 
 
 def _in_progress() -> Problem:

@@ -252,7 +252,9 @@ async def changed(
     if seen and seen.version and not exists:
         return None
     visible = await writes.reached(world, seen, "u")
-    if (seen and not visible) or (visible is None and not creatable(world, type_)):
+    if visible is None and (seen or not creatable(world, type_)):
+        if creatable(world, type_):
+            check_version(condition, None, type_)  # the same refusal as for what is not there
         raise absent(type_, id_)
     check_version(condition, seen, type_)
     if seen is None and not creates:

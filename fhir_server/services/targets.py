@@ -139,6 +139,7 @@ async def _replaced(world: World, reference: Reference, place: str) -> Stored:
     found = await writes.reached(world, found, "u")
     if found is None or found.deleted:
         raise problem(Category.NOT_FOUND, "the appointment to be replaced does not exist", place)
+    await writes.check_alone(world, found)
     return found
 
 

@@ -184,6 +184,17 @@ async def test_a_refresh_token_is_of_its_client(world: World, auth: Any) -> None
     assert not await opens(world, found["refresh_token"])
 
 
+async def test_a_refresh_token_names_its_public_client_and_no_other(world: World, auth: Any) -> None:
+    """The SMART JavaScript client sends no client_id; a client with a proof has to bring it."""
+    account = await person(world)
+    for kind, status in ((Kind.PUBLIC, 200), (Kind.SYMMETRIC, 401), (Kind.ASYMMETRIC, 401)):
+        flow = Flow(world, auth, *await app(world, kind))
+        found = await flow.tokens(account, "patient/*.rs offline_access")
+        form = {"grant_type": "refresh_token", "refresh_token": found["refresh_token"]}
+        assert (await auth.post("/auth/token", data=form)).status_code == status, kind
+    assert (await auth.post("/auth/token", data={**form, "refresh_token": "unknown"})).status_code == 401
+
+
 async def test_there_is_no_refresh_token_without_its_scope_or_grant_type(world: World, auth: Any) -> None:
     account = await person(world)
     assert "refresh_token" not in await (await _flow(world, auth)).tokens(account)

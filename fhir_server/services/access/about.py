@@ -62,6 +62,8 @@ def patients_in(resource: Mapping[str, Any], index: Mapping[str, Any]) -> tuple[
     type_ = resource["resourceType"]
     found: dict[str, None] = {f"Patient/{resource['id']}": None} if type_ == "Patient" else {}
     codes = COMPARTMENTS["Patient"].get(type_, ("patient",) if type_ == "Device" else ())
+    if type_ == "Patient":
+        codes = ()  # a link is a hint, which may be wrong: it opens nobody's record
     for code in codes:
         values = index.get(code) or ()
         for value in (values,) if isinstance(values, str) else values:

@@ -8,10 +8,12 @@ role            patient data                                                  sh
 --------------  ------------------------------------------------------------  -----------------  ---------
 system          inside its clinics' walls, if it has any                      the same           all
 patient         of those they act for                                         without others'    all
-practitioner    of those they care for, inside the walls; granted; own acts   inside the walls   all
+practitioner    of those they care for, inside the walls; granted; own acts   inside the walls¹  all
 front desk      inside the walls; granted to the clinic                       inside the walls   all
 administrator   the same                                                      inside the walls   all
 auditor         none                                                          none               all
+
+¹ a Device or Group of patients only where they care for one of these
 
 A scope of context *patient* cuts this to the launch patient, its criteria to what they match; several scopes are OR.
 """
@@ -23,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access.caller import STAFF, Caller, Role
-from fhir_server.access.rules import ALLOWED, DIRECTORY, PATIENT_DATA
+from fhir_server.access.rules import ALLOWED, DIRECTORY, PATIENT_DATA, PERSONAL
 from fhir_server.access.scopes import Scope, parse
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse as parse_json
@@ -146,6 +148,9 @@ class AccessPolicy:
         if role not in STAFF:
             return None
         walls = await self.walls(world)
+        if type_ in PERSONAL and role is Role.PRACTITIONER:
+            cared = await relations.cares_for(world, self.caller.persons) | await self.granted(world)
+            walls = (*walls, Or((nobodys(), ReferenceIn(PATIENTS, tuple(sorted(cared))))))
         if type_ not in PATIENT_DATA:
             return (*walls, *await self._own_calendar(world, type_)) if writing else walls
         granted = await self.granted(world)

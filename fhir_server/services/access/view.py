@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access.caller import Role
-from fhir_server.access.rules import IN_COMPANY, KEPT_EXTENSIONS, MEMBERS, WITHHELD
+from fhir_server.access.rules import IN_COMPANY, KEPT_EXTENSIONS, MEMBERS, REMOVED_EXTENSIONS, WITHHELD
 from fhir_server.access.withholding import Withheld, restored, unlabelled, visible
 from fhir_server.fhir.json import dump, parse
 from fhir_server.services.access.policy import READING
@@ -60,13 +60,15 @@ class View:
         elements = WITHHELD.get(role, {}).get(type_, frozenset())
         if role is not Role.PATIENT:
             return Withheld(elements) if elements else NOTHING
-        extensions = KEPT_EXTENSIONS.get(type_)
+        extensions, removed = KEPT_EXTENSIONS.get(type_), REMOVED_EXTENSIONS.get(type_, frozenset())
         if type_ in IN_COMPANY:
             people = self.world.policy.known_people
             if not people.issuperset(patients):
                 own = people | set(self.world.policy.caller.persons)
-                return Withheld(elements | IN_COMPANY[type_], MEMBERS.get(type_, ("", "")), frozenset(own))
-        return Withheld(elements, extensions=extensions) if elements or extensions is not None else NOTHING
+                members = MEMBERS.get(type_, ("", ""))
+                return Withheld(elements | IN_COMPANY[type_], members, frozenset(own), extensions, removed)
+        found = Withheld(elements, extensions=extensions, removed=removed)
+        return found or NOTHING
 
     def shown(self, stored: Stored) -> Stored:
         """A version without what is withheld."""

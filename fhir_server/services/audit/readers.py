@@ -3,10 +3,12 @@
 caller            with the scope (without criteria)         sees
 ----------------  ----------------------------------------  --------------------------------------
 auditor           user/AuditEvent.rs                        everything
-system            system/AuditEvent.rs                      everything
+system            system/AuditEvent.rs                      everything, unless it is walled in
 patient           patient/AuditEvent.rs                     what concerns the patient of the token
 patient           user/AuditEvent.rs                        what concerns the patients they act for
 everybody else                                              nothing: 403
+
+A patient of the token for whom the person acts no more is nobody's.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ def visible_to(policy: AccessPolicy, permission: str) -> frozenset[str] | None:
     contexts = {one.context for one in caller.scopes.resources if one.covers(AUDIT_EVENT, permission) and not one.query}
     if caller.role is Role.AUDITOR and "user" in contexts:
         return None
-    if caller.role is Role.SYSTEM and "system" in contexts:
+    if policy.unlimited and "system" in contexts:
         return None
     if caller.role is Role.PATIENT:
-        seen = {caller.patient} if "patient" in contexts else set()
-        seen |= policy.known_people if "user" in contexts else frozenset()
-        if seen - {""}:
-            return frozenset(seen - {""})
+        people = policy.known_people
+        seen = people if "user" in contexts else people & {caller.patient} if "patient" in contexts else frozenset()
+        if seen:
+            return seen
     raise problem(Category.FORBIDDEN, "the access record is for auditors and for the patients themselves", AUDIT_EVENT)
 
 

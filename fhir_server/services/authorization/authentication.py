@@ -1,6 +1,6 @@
 """How a client proves who it is at the token, introspection and revocation endpoints.
 
-none                                   a public client names itself
+none                                   a public client names itself, or its refresh token does
 client_secret_basic, client_secret_post  https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
 private_key_jwt                        https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html
 """
@@ -48,10 +48,18 @@ async def authenticate(
         return await _by_assertion(world, form, audiences(world, path))
     if ways[1]:
         return await _by_secret(world, form.get("client_id", ""), form["client_secret"])
-    client = await clients.get(world, form.get("client_id", ""))
+    client = await clients.get(world, form.get("client_id", "") or await _holder(world, form))
     if client is None or client.disabled or client.kind is not Kind.PUBLIC or not public:
         raise unproved()
     return client
+
+
+async def _holder(world: World, form: Mapping[str, str]) -> str:
+    """Whose refresh token is sent: SMART's own client sends a public app's without a client_id."""
+    if form.get("grant_type") != "refresh_token" or not form.get("refresh_token"):
+        return ""
+    found = await world.store.authorization.refresh_tokens.get(form["refresh_token"])
+    return str(found["client"]) if found else ""
 
 
 def unproved() -> InvalidClientError:

@@ -167,6 +167,8 @@ class _Running:
                 return Outcome(await resources.insert(inner, self.caller, after, known.id), 201)
             except Changed:
                 raise Overtaken from None
+        if act.after is None and known.before is None:
+            return Outcome(None, 204)  # absent, or hidden from the caller
         before = await resources.current(inner, known.entry.type, known.id)
         if act.after is None:
             return Outcome(await self._deleted(inner, before) if before and not before.deleted else None, 204)
