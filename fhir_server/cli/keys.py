@@ -62,6 +62,19 @@ def rotate(
     _run(_settings(mongo_uri), _rewrap(to) if kek else _rotate)
 
 
+@keys_app.command("rotate-signing")
+def rotate_signing(*, mongo_uri: Uri = None) -> None:
+    """Publish new keys for tokens, which sign an hour from now. Every thirty days that happens by itself."""
+    from fhir_server.services.authorization import keys
+
+    async def work(world: World) -> None:
+        await keys.rotate(world, "access")
+        await keys.rotate(world, "id")
+        print("New keys are in the JWKS; they sign an hour from now.")
+
+    _run(_settings(mongo_uri), work)
+
+
 def _rewrap(to: str) -> Callable[[World], Awaitable[None]]:
     async def work(world: World) -> None:
         from fhir_server.remote import kms

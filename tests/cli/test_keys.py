@@ -105,6 +105,14 @@ async def test_the_keys_are_wrapped_by_something_else(store: Store, alone: Setti
     assert await store.resources.get("Patient", "00001") == _patient(1)
 
 
+async def test_keys_of_tokens_are_made(store: Store, alone: Settings) -> None:
+    status, said, errors = _run(alone, "keys", "rotate-signing")
+    assert (status, errors) == (0, "")
+    assert said == "New keys are in the JWKS; they sign an hour from now.\n"
+    made = await store.connection.collection("signing_keys").find().to_list(None)
+    assert sorted(one["use"] for one in made) == ["access", "id"]
+
+
 def test_what_is_missing_is_said_in_one_sentence(alone: Settings) -> None:
     for words in (("keys", "status"), ("rebuild", "index")):
         status, said, errors = _run(alone, *words, keys="")
