@@ -56,7 +56,7 @@ def ask(world: World) -> Ask:
         }  # fmt: skip
         if launched:
             ehr = Caller(scopes=parse("launch system/*.rs"))
-            said["launch"] = await launches.register(world, ehr, {"client_id": client.id, "patient": launched})
+            said["launch"] = (await launches.register(world, ehr, {"client_id": client.id, "patient": launched}))[0]
         return await pending.begin(world, list(said.items()))
 
     return begun
