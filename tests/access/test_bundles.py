@@ -155,7 +155,7 @@ async def test_a_page_goes_on_only_as_long_as_the_caller_may_see(callers: Caller
 @pytest.mark.parametrize("name", READERS)
 async def test_scopes_of_each_entry(name: str, callers: Callers, town: Town) -> None:
     caller = await callers(name)
-    entries = [_entry("GET", "AuditEvent"), _entry("DELETE", f"Organization/{town.id('south')}"),
+    entries = [_entry("GET", "Device"), _entry("DELETE", f"Organization/{town.id('south')}"),
                _entry("PUT", f"Organization/{town.id('south')}", {"resourceType": "Organization", "name": "x",
                                                                    "id": town.id("south")})]  # fmt: skip
     told = await _statuses(caller, *entries)

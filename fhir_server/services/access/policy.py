@@ -33,7 +33,7 @@ from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import All, Clause, IdIn, Missing, Or, ReferenceIn, TokenIn
-from fhir_server.services.access import relations
+from fhir_server.services.access import looks, relations
 from fhir_server.services.access.about import CLINICS, PATIENTS, beside
 from fhir_server.services.compartments import COMPARTMENTS, membership
 from fhir_server.store.resources import Stored
@@ -122,19 +122,36 @@ class AccessPolicy:
         return asked
 
     def _asked(self, world: World, scope: Scope, type_: str) -> Clauses | None:
-        """The criteria of a scope on a type; None where the type does not have such parameters: it grants nothing."""
+        """The criteria of a scope on a type, as the caller could ask them in a search.
+
+        None where it grants nothing: the type does not have such parameters, they look at what is withheld from the
+        caller, or at other resources.
+        """
         if not scope.query:
             return ALL
         key = (scope, type_)
         if key not in self._criteria:
             try:
-                self._criteria[key] = criteria(
-                    type_, scope.query, world.definitions, zone=world.zone, now_ms=world.clock(), bases=world.bases,
-                    terminology=world.terminology,
-                )  # fmt: skip
+                self._criteria[key] = self._criteria_of(world, scope.query, type_)
             except Problem:
                 self._criteria[key] = None
-        return self._criteria[key]
+        found = self._criteria[key]
+        if found and self.caller.role is Role.PATIENT:
+            return tuple(looks.asked_by_patient(type_, one, self.known_people) for one in found)
+        return found
+
+    def _criteria_of(self, world: World, query: str, type_: str) -> Clauses | None:
+        """:raises Problem: for what is no search of this type, or looks at what is withheld."""
+        found = criteria(
+            type_, query, world.definitions, zone=world.zone, now_ms=world.clock(), bases=world.bases,
+            terminology=world.terminology,
+        )  # fmt: skip
+        if any(looks.looks_elsewhere(one) for one in found):
+            return None
+        if self.caller.role is not Role.SYSTEM:
+            for one in found:
+                looks.check(self.caller.role, type_, one)
+        return found
 
     async def _seen_by_role(self, world: World, type_: str, permissions: str) -> Clauses | None:
         role = self.caller.role

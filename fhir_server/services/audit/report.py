@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from fhir_server.access.caller import Role
 from fhir_server.access.record import Access
+from fhir_server.access.withholding import PEOPLE
 from fhir_server.fhir.json import parse
 from fhir_server.services.audit.retention import latest
 from fhir_server.services.audit.search import Asked, Page, Place, Range, search
@@ -32,7 +34,11 @@ async def report(world: World, patient: str, period: Range, count: int, after: P
 
 
 async def names(world: World, accesses: Iterable[Access]) -> Mapping[str, str]:
-    """The names of persons by their references, as their resources have them now; one query for each type."""
+    """The names of persons by their references, as their resources have them now; one query for each type.
+
+    A patient is told the names of staff and of people whom they see anyway: that another patient tried names nobody.
+    """
+    open_ = world.policy.caller.role is not Role.PATIENT
     wanted: dict[str, set[str]] = {}
     for one in accesses:
         type_, _, id_ = one.fhir_user.partition("/")
@@ -41,7 +47,8 @@ async def names(world: World, accesses: Iterable[Access]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for type_, ids in wanted.items():
         for stored in await world.store.resources.get_many(type_, sorted(ids)):
-            if name := _name(parse(stored.body)):
+            told = open_ or type_ not in PEOPLE or await world.policy.may(world, stored)
+            if told and (name := _name(parse(stored.body))):
                 found[stored.reference] = name
     return found
 
