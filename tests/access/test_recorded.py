@@ -39,7 +39,7 @@ async def test_every_interaction_is_recorded_whatever_comes_of_it(callers: Calle
     url = f"Patient/{town.id('told')}"
     asked = [
         ("GET", url, {}), ("GET", f"{url}/_history/1", {}), ("GET", f"{url}/_history", {}),
-        ("GET", f"{url}/$everything", {}), ("GET", f"Appointment?patient={town.id('told')}", {}),
+        ("GET", f"{url}/$everything", {}),
         ("PATCH", url, {"json": [{"op": "replace", "path": "/active", "value": False}],
                         "headers": {"Content-Type": "application/json-patch+json"}}),
         ("POST", "Patient/_search", {"content": f"_id={town.id('told')}",
@@ -52,7 +52,7 @@ async def test_every_interaction_is_recorded_whatever_comes_of_it(callers: Calle
     assert (await stranger.get(who)).status_code == 404
     here = [told(one) for one in await entries(callers, f"patient={town.id('told')}")][::-1]
     assert [name for name, _ in here] == [
-        "update", "read", "vread", "history-instance", "operation", "search-type", "patch", "search-type", "delete",
+        "update", "read", "vread", "history-instance", "operation", "patch", "search", "delete",
     ]  # fmt: skip
     assert {outcome for _, outcome in here} == {"0"}
     assert ("read", "4") in [told(one) for one in await entries(callers, f"patient={who}")]
@@ -74,9 +74,8 @@ async def test_each_entry_of_a_bundle_is_recorded(callers: Callers, town: Town) 
 async def test_the_record_itself_is_read_under_record_and_metadata_is_not(callers: Callers, town: Town) -> None:
     del town
     await entries(callers, "action=E")
-    assert any(
-        b"AuditEvent?action=E" in base64.b64decode(query) for query in _queries(await entries(callers, "_count=5"))
-    )
+    asked = [base64.b64decode(one) for one in _queries(await entries(callers, "_count=5"))]
+    assert any(b"AuditEvent?action=E" in one for one in asked)
     staff = await callers("unlimited")
     newest = (await entries(callers, "_count=1"))[0]["id"]
     for _ in range(3):

@@ -223,3 +223,38 @@ async def test_a_scope_is_no_role(callers: Callers, town: Town) -> None:
     assert answer.status_code == 200, answer.text
     for name in ("practitioner", "desk", "administrator"):
         assert (await (await callers(name)).get("AuditEvent?_count=1")).status_code == 403, name
+
+
+@pytest.mark.parametrize("text", ["reason-code:text={why}", "reason-code=urn:r|x", "part-status=tentative"])
+async def test_criteria_tell_nothing_that_a_search_would_not(callers: Callers, town: Town, text: str) -> None:
+    query = text.format(why=town.why("ben"))
+    who = account(
+        Role.FRONT_DESK, f"Practitioner/{town.id('desk')}", clinics=frozenset({f"Organization/{town.id('north')}"})
+    )
+    desk = callers.asker("desk", await callers.issuer.person(who, f"openid user/Appointment.rs?{query}"))
+    person = await _ann(callers, f"openid patient/Appointment.rs?{query}")
+    together = town.id("together")
+    if text.startswith("reason"):
+        assert await desk.ids("Appointment") == set()
+        assert (await desk.get(f"Appointment/{together}")).status_code in {403, 404}
+    assert f"Appointment/{together}" not in await person.ids("Appointment")
+    assert (await person.get(f"Appointment/{together}")).status_code in {403, 404}
+
+
+@pytest.mark.parametrize(
+    "query", ["patient.name=zz", "actor:Patient.birthdate=gt1900-01-01", "_has:AppointmentResponse:appointment:_id=1"]
+)
+async def test_criteria_on_other_resources_grant_nothing(callers: Callers, town: Town, query: str) -> None:
+    person = await _ann(callers, f"openid patient/Appointment.cruds?{query}")
+    for url in (f"Appointment/{town.own_id('ann', 'Appointment')}", "Appointment/_history"):
+        assert (await person.get(url)).status_code in {200, 403, 404}, url
+    assert await person.ids("Appointment") == set()
+
+
+async def test_break_glass_needs_a_scope_on_patients(callers: Callers, town: Town) -> None:
+    who = account(
+        Role.PRACTITIONER, f"Practitioner/{town.id('adams')}", clinics=frozenset({f"Organization/{town.id('north')}"})
+    )
+    doctor = callers.asker("practitioner", await callers.issuer.person(who, "openid fhirUser user/Appointment.rs"))
+    answer = await doctor.call(f"{town.own('cia')}/$break-glass", reason=("String", "unconscious on the floor"))
+    assert answer.status_code == 403

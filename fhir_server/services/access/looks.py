@@ -1,4 +1,4 @@
-"""What a question looks at: withheld elements, other people, other resources. Of searches and of scopes with criteria."""
+"""What a question looks at: withheld elements, other people, other resources. Searches and scopes ask so."""
 
 from __future__ import annotations
 

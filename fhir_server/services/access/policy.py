@@ -140,7 +140,7 @@ class AccessPolicy:
             return tuple(looks.asked_by_patient(type_, one, self.known_people) for one in found)
         return found
 
-    def _criteria_of(self, world: World, query: str, type_: str) -> Clauses | None:
+    def _criteria_of(self, world: World, query: Sequence[tuple[str, str]], type_: str) -> Clauses | None:
         """:raises Problem: for what is no search of this type, or looks at what is withheld."""
         found = criteria(
             type_, query, world.definitions, zone=world.zone, now_ms=world.clock(), bases=world.bases,
