@@ -168,3 +168,14 @@ async def test_a_linked_patient_is_not_followed(callers: Callers, town: Town) ->
     mother = await callers("parent")
     found = await mother.ids(f"{town.own('ben')}/Patient?_count=50")
     assert found <= {town.own("ben")}
+
+
+async def test_an_administrator_changes_the_practitioners_of_the_own_clinics(callers: Callers, town: Town) -> None:
+    boss = await callers("administrator")
+    for name, status in (("clark", 200), ("baker", 403)):
+        url = f"Practitioner/{town.id(name)}"
+        body = (await boss.get(url)).json()
+        assert (await boss.put({**body, "gender": "other"})).status_code == status, name
+        if status == 403:
+            assert (await boss.ask("DELETE", url)).status_code == 403
+            assert (await boss.get(url)).status_code == 200

@@ -34,10 +34,25 @@ async def reached(world: World, stored: Stored | None, permission: str) -> Store
     if stored is None or world.policy.unlimited_for(stored.type, permission):
         return stored
     if await world.policy.may(world, stored, permission):
+        if stored.type == "Practitioner":
+            await _check_colleague(world, f"Practitioner/{stored.id}")
         return stored
     if await world.policy.may(world, stored):
         raise refused(stored.type, "the token does not allow to change this resource")
     return None
+
+
+async def _check_colleague(world: World, practitioner: str) -> None:
+    """:raises Problem: 403 for a practitioner who works at other clinics alone; one without roles is everybody's."""
+    where = {"idx.practitioner": practitioner}
+    roles = await world.store.resources.find("PractitionerRole", where, fields={"clinics": 1})
+    own = await world.policy.clinics(world)
+    if (
+        roles
+        and world.policy.caller.clinics is not None
+        and all(own.isdisjoint(one.get("clinics", ())) for one in roles)
+    ):
+        raise refused("Practitioner", "they work at other clinics")
 
 
 async def check(
