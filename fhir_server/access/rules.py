@@ -119,5 +119,8 @@ OWN_PATIENT_ELEMENTS = frozenset({
 })  # fmt: skip
 """What patients may change in their own record; identifiers, links, doctors and clinics are the staff's to set."""
 
+OWN_STATES = frozenset({"proposed", "pending", "booked", "waitlist", "cancelled"})
+"""States into which patients bring an Appointment; that a visit took place, or did not, is the clinic's to say."""
+
 STATE_CHANNEL = frozenset({Role.SYSTEM, Role.PRACTITIONER, Role.FRONT_DESK, Role.ADMINISTRATOR})
 """Roles that may say through which channel a booking came, and override rules with a reason."""

@@ -8,7 +8,7 @@ https://terminology.hl7.org/CodeSystem-v3-ObservationValue.html
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +75,32 @@ def visible(resource: Mapping[str, Any], withheld: Withheld) -> dict[str, Any]:
 
 
 def restored(before: Mapping[str, Any], after: Mapping[str, Any], withheld: Withheld) -> dict[str, Any]:
-    """What a reader wrote over what they saw, with what they did not see as it was."""
-    kept = {name: value for name, value in before.items() if name.removeprefix("_") in withheld.elements}
-    found = {**after, **kept}
+    """What a reader wrote over what they saw, with what they did not see as it was.
+
+    Whatever they sent of what is withheld is left out: whether it was taken would tell them what was there.
+    """
+    found = {name: value for name, value in after.items() if name.removeprefix("_") not in withheld.elements}
+    found |= {name: value for name, value in before.items() if name.removeprefix("_") in withheld.elements}
     if withheld.own is not None:
-        hidden = [one for one in before.get(withheld.members[0], ()) if withheld.hides(one)]
-        if hidden:
-            found[withheld.members[0]] = [*found.get(withheld.members[0], ()), *hidden]
-    if hidden := [one for one in before.get("extension", ()) if not withheld.keeps(one)]:
-        found["extension"] = [*found.get("extension", ()), *hidden]
+        name = withheld.members[0]
+        _put_back(found, name, found.get(name, ()), before.get(name, ()), withheld.hides)
+    sent = [one for one in found.get("extension", ()) if withheld.keeps(one)]
+    _put_back(found, "extension", sent, before.get("extension", ()), lambda one: not withheld.keeps(one))
     return unlabelled(found)
+
+
+def _put_back(
+    found: dict[str, Any], name: str, sent: Iterable[Any], before: Iterable[Any], hidden: Callable[[Any], bool]
+) -> None:
+    """Set a list to what was sent, with the hidden items of the list before at their places."""
+    items = list(sent)
+    for place, one in enumerate(before):
+        if hidden(one):
+            items.insert(place, one)
+    if items:
+        found[name] = items
+    else:
+        found.pop(name, None)
 
 
 def unlabelled(resource: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.fhir.temporal import format_instant
@@ -174,10 +175,14 @@ def _agreeing(world: World, old: dict[str, Any], after: dict[str, Any]) -> tuple
 
 async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str, Any], *, moved: bool) -> Stored:
     """Take the time that the new version says, before that of the old one is freed."""
-    after, follows = _agreeing(world, parse(before.body), after)
+    old = parse(before.body)
+    after, follows = _agreeing(world, old, after)
     wish = with_channel(await of_appointment(world, after, claimed(before)), caller)
     await writes.check_wish(world, caller, wish, "Appointment")
     wish = await settled(world, wish)
+    if caller.role is Role.PATIENT:
+        had = await of_appointment(world, old, claimed(before)) if before.extra.get("claim") else None
+        await writes.check_offered(world, wish, "Appointment", had)
     if "start" not in after:
         zone = wish.schedules[0].zone
         after = {**after, "start": format_instant(wish.start, zone), "end": format_instant(wish.end, zone)}

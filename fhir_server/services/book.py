@@ -80,6 +80,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     wish = with_channel(booking.wish, caller)
     await writes.check_wish(world, caller, wish, booking.place)
     wish = await settled(world, wish)
+    await writes.check_offered(world, wish, booking.place)
     if not wish.patients and not booking.as_sent:
         raise patient_required()
     sealer, said = world.store.sealer, placer_of(booking.sent, caller)

@@ -75,6 +75,7 @@ async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int 
     wish = with_channel(booking.wish, caller)
     await writes.check_wish(world, caller, wish, booking.place)
     wish = await settled(world, wish)
+    await writes.check_offered(world, wish, booking.place)
     until = world.now() + hold_seconds(world, wish, seconds)
     id_ = booking.id or new_id()
     sent = booking.sent if booking.as_sent else completed(booking.sent, wish, world)

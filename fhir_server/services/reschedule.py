@@ -89,6 +89,7 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
     wish = with_channel(await _wish(world, old, move), caller)
     await writes.check_wish(world, caller, wish, "Appointment")
     wish = await settled(world, wish)
+    await writes.check_offered(world, wish, "Appointment", old)
     moves = _moves(resource)
     most = policy_of(old).max_reschedules
     if most is not None and moves >= most and channel not in {"staff", "phone", "interface"}:

@@ -89,6 +89,7 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
     for one in replaced:
         await check_cutoff(world, one, channel, "reschedule")
     based_on = [await resolve(world, one, "ServiceRequest") for one in target.based_on]
+    await writes.check_references(world, [one for one in based_on if one], target.place)
     if hold and wish.patients and set(patients) - set(wish.patients):
         raise problem(Category.CONFLICT, "the time is held for another patient", target.place, "hold-foreign")
     if target.resource is None and not stored and patients:

@@ -108,6 +108,12 @@ class AccessPolicy:
         restricted = ways[0] if len(ways) == 1 else (Or(tuple(_one(one) for one in ways)),)
         return (*base, *restricted)
 
+    async def names(self, world: World, type_: str) -> Clauses | None:
+        """The clauses for what the caller may name in what they write, whatever their scopes; None for nothing."""
+        if type_ not in ALLOWED[self.caller.role]:
+            return None
+        return await self._seen_by_role(world, type_, "u")
+
     def _scoped(self, world: World, scope: Scope, type_: str) -> Clauses | None:
         """What one scope adds: the launch patient, and its criteria."""
         asked = self._asked(world, scope, type_)
@@ -166,11 +172,11 @@ class AccessPolicy:
             return None
         walls = await self.walls(world)
         if type_ in PERSONAL and role is Role.PRACTITIONER:
-            cared = await relations.cares_for(world, self.caller.persons) | await self.granted(world)
+            cared = await relations.cares_for(world, self.caller.persons) | await self.granted(world, writing=writing)
             walls = (*walls, Or((nobodys(), ReferenceIn(PATIENTS, tuple(sorted(cared))))))
         if type_ not in PATIENT_DATA:
             return (*walls, *await self._own_calendar(world, type_)) if writing else walls
-        granted = await self.granted(world)
+        granted = await self.granted(world, writing=writing)
         inside = _one(walls)
         if role is Role.PRACTITIONER:
             cared = await relations.cares_for(world, self.caller.persons)
@@ -235,12 +241,12 @@ class AccessPolicy:
         if self.caller.role is Role.PATIENT:
             await self.people(world)
 
-    async def granted(self, world: World) -> frozenset[str]:
-        """Patients whom a member of staff reaches beyond the usual: by Consent or by break-glass."""
+    async def granted(self, world: World, *, writing: bool = False) -> frozenset[str]:
+        """Patients whom a member of staff reaches beyond the usual: by Consent or, to read, by break-glass."""
         grantees = {*self.caller.persons, *await self.clinics(world)}
         opened = await world.store.emergencies.of(self.caller.subject, world.now()) if self.caller.subject else set()
         self.opened = frozenset(opened)
-        return frozenset(await relations.consented(world, grantees) | opened)
+        return frozenset(await relations.consented(world, grantees) | (set() if writing else opened))
 
     # -- one version -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access.caller import Caller, Role
-from fhir_server.access.rules import OWN_PATIENT_ELEMENTS, STATE_CHANNEL
+from fhir_server.access.rules import OWN_PATIENT_ELEMENTS, OWN_STATES, PATIENT_DATA, STATE_CHANNEL
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.search.extract import index_values
@@ -72,6 +72,8 @@ async def check(
     whole = {"id": before.id if before else "", **resource}
     index = index_values(whole, world.definitions.of(type_), world.bases, world.zone)
     patients = patients_in(whole, index)
+    if not policy.unlimited:
+        await _check_references(world, whole, before)
     if policy.caller.role is Role.PATIENT:
         await _check_own(world, whole, patients, before)
     elif not policy.unlimited:
@@ -84,6 +86,8 @@ async def check(
 async def _check_own(world: World, resource: Mapping[str, Any], patients: Iterable[str], before: Stored | None) -> None:
     """Patients write about themselves and those they act for, and nobody else takes part."""
     type_ = resource["resourceType"]
+    if type_ == "Appointment" and resource.get("status") not in OWN_STATES:
+        raise refused("Appointment.status", "only the clinic says what became of a visit")
     people = await world.policy.people(world)
     others = [one for one in patients if one not in people]
     if before is not None and before.type == "Appointment":
@@ -127,7 +131,9 @@ async def check_patients(world: World, patients: Iterable[str], place: str) -> N
             raise refused(place, "another patient is named")
         return
     ids = tuple(one.partition("/")[2] for one in named if one != NOBODY)
-    found = await world.view.find("Patient", (IdIn(ids),), fields={"_id": 1})
+    reached = await policy.names(world, "Patient")
+    asked = (IdIn(ids), *(reached or ()))
+    found = [] if reached is None else await world.view.find("Patient", asked, fields={"_id": 1})
     if len(found) != len(ids):
         raise refused(place, "a patient is named whom this caller does not see")
 
@@ -150,6 +156,36 @@ async def check_wish(world: World, caller: Caller, wish: Wish, place: str) -> No
         raise problem(Category.FORBIDDEN, "only staff override the rules", "override", "withheld")
 
 
+async def check_offered(world: World, wish: Wish, place: str, held: Wish | None = None) -> None:
+    """Patients take only time that somebody offers: a settled wish rests on Schedules, and these bring who is busy.
+
+    :param held: the time that the Appointment has already, with those who take part.
+    :raises Problem: 422, which names who has no time to offer.
+    """
+    policy = world.policy
+    if policy.caller.role is not Role.PATIENT:
+        return
+    people = await policy.people(world)
+    kept = frozenset(held.actors) if held else frozenset()
+    stays = held is not None and (held.start, held.end) == (wish.start, wish.end)
+    if not wish.schedules and not stays:
+        raise problem(
+            Category.RULE, "nobody offers this time: name a Slot, or who has a Schedule", place, "not-offered"
+        )
+    for facts in wish.schedules:
+        if facts.id in wish.anytime and not people.issuperset(facts.actors) and not stays:
+            raise problem(Category.RULE, f"{facts.id} offers no time", place, "not-offered")
+    brought = {key for facts in wish.schedules for key in (*facts.keys, *facts.actors)}
+    if wish.schedules and wish.service:
+        pools = await world.catalogue.pools(wish.schedules[0], wish.service)
+        brought |= {key for pool in pools for key in pool}
+    for one in wish.actors:
+        if one in brought or one in kept or one in policy.caller.persons or one in people:
+            continue
+        if not (one.startswith("RelatedPerson/") and await _may_name(world, one)):
+            raise problem(Category.RULE, f"{one} offers no time to patients", place, "not-offered")
+
+
 async def check_alone(world: World, stored: Stored) -> None:
     """:raises Problem: 403 for patients who would end or move what others take part in too."""
     if world.policy.caller.role is Role.PATIENT:
@@ -168,6 +204,44 @@ async def check_named(world: World, resource: Mapping[str, Any], place: str) -> 
         raise refused(place, "people are named by reference")
     named = [reference_of(one.get("actor"), world.bases) for one in resource.get("participant", ())]
     await check_patients(world, [one for one in named if one.startswith("Patient/")], place)
+    await check_references(world, _references(world, resource), place)
+
+
+async def _check_references(world: World, resource: Mapping[str, Any], before: Stored | None) -> None:
+    """What a resource newly refers to; others of its own type may come in the same Bundle, save Appointments."""
+    type_ = resource["resourceType"]
+    new = _references(world, resource) - (_references(world, parse(before.body)) if before else set())
+    if type_ != "Appointment":
+        new = {one for one in new if not one.startswith(f"{type_}/")}
+    await check_references(world, new, type_)
+
+
+async def check_references(world: World, references: Iterable[str], place: str) -> None:
+    """:raises Problem: 403 for what is about patients and hidden from the caller, whether it is there or not."""
+    if world.policy.unlimited:
+        return
+    for one in sorted(set(references)):
+        type_ = one.partition("/")[0]
+        if type_ in PATIENT_DATA and type_ != "Patient" and not await _may_name(world, one):
+            raise refused(place, f"a {type_} is named that this caller does not see")
+
+
+async def _may_name(world: World, reference: str) -> bool:
+    """Whether a resource is there for the caller, whatever the scopes."""
+    type_, _, id_ = reference.partition("/")
+    clauses = await world.policy.names(world, type_)
+    found = await world.store.resources.get(type_, id_)
+    if clauses is None or found is None or found.deleted:
+        return False
+    return matches(clauses, world.policy.document(world, found))
+
+
+def _references(world: World, node: Any) -> set[str]:
+    """``Type/id`` of everything that is referred to."""
+    if isinstance(node, Mapping):
+        own = reference_of(node, world.bases) if isinstance(node.get("reference"), str) else ""
+        return {one for one in (own,) if "/" in one}.union(*(_references(world, one) for one in node.values()))
+    return set().union(*(_references(world, one) for one in node)) if isinstance(node, list) else set()
 
 
 def channel_of(caller: Caller, stated: str) -> str:
