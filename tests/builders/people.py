@@ -59,7 +59,8 @@ class People:
 
     async def appointment(self, *actors: str, status: str = "proposed") -> str:
         participants = [{"actor": {"reference": one}, "status": "needs-action"} for one in actors]
-        return await self.put("Appointment", f"visit{next(_numbers)}", status=status, participant=participants)
+        times = {} if status == "proposed" else {"start": "2030-01-07T09:00:00Z", "end": "2030-01-07T09:15:00Z"}
+        return await self.put("Appointment", f"visit{next(_numbers)}", status=status, participant=participants, **times)
 
     async def account(
         self, role: Role = Role.PATIENT, fhir_user: str = "", *, persons: Sequence[str] = (), username: str = ""

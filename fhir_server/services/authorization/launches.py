@@ -96,7 +96,7 @@ async def find(world: World, client: Client, text: str) -> tuple[Launch, str] | 
 
 
 async def _is_seen(world: World, caller: Caller, type_: str, reference: str) -> bool:
-    """Whether the caller sees a part of a context: by its scopes, or where none speaks of the type, by role and walls."""
+    """Whether the caller sees a part of a context: by scopes, or where none reads the type, by role and walls."""
     policy = AccessPolicy(caller)
     if not policy.permits(type_):
         context = "system" if caller.role is Role.SYSTEM else "user"
