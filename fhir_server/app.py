@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from fhir_server import log
 from fhir_server.bootstrap import build, prepare
@@ -18,7 +18,7 @@ from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
 from fhir_server.remote import throttle
 from fhir_server.rest import metrics
-from fhir_server.rest.door import PREFIX, Door
+from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
 from fhir_server.services.authorization import keys
 from fhir_server.settings import Settings
@@ -33,10 +33,17 @@ WELL_KNOWN = f"{PREFIX}/.well-known/"
 """Below the FHIR base, but not of FHIR: discovery of the authorization server."""
 
 
+HEALTH = "/health/"
+"""Asked by whoever runs the server, under whichever name or address."""
+
+FOREIGN = "This server is not known by that Host; FHIR_BASE_URL names it.\n"
+
+
 class Server(FastAPI):
-    """FastAPI, but requests below the FHIR base go straight to the door."""
+    """FastAPI, but requests below the FHIR base go straight to the door, and none of another Host goes anywhere."""
 
     door: Door
+    hosts: frozenset[str]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -44,6 +51,9 @@ class Server(FastAPI):
             below = path.startswith(PREFIX) and path[len(PREFIX) :][:1] in {"", "/"}
             if below and not path.startswith(WELL_KNOWN):
                 await self.door(scope, receive, send)
+                return
+            if not path.startswith(HEALTH) and not is_ours(read_headers(scope["headers"]).get("host", ""), self.hosts):
+                await PlainTextResponse(FOREIGN, 400)(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
 
@@ -73,6 +83,7 @@ def create_app(settings: Settings) -> Server:
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
     app.door = door
+    app.hosts = settings.hosts
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))

@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 
 import typer
 
-from fhir_server.cli.start import bind, end_on_sigterm, read_settings, require_encryption, require_loopback, root_of
+from fhir_server.cli.start import (
+    behind_proxy,
+    bind,
+    end_on_sigterm,
+    read_settings,
+    require_encryption,
+    require_loopback,
+    root_of,
+)
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
@@ -79,7 +87,8 @@ def dev(
                 require_second_factor=False,
                 keys=stated.keys or f"file:{folder / 'key'}",
             )
-            log.configure(settings.log_level, human=True)
+            # What is printed for the newcomer shall stay in sight: less is logged unless the environment says how much.
+            log.configure(settings.log_level if "log_level" in stated.model_fields_set else "warning", human=True)
             server = _server(settings)
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
@@ -127,7 +136,15 @@ def _server(settings: Settings) -> uvicorn.Server:
     from fhir_server.app import create_app
 
     app = create_app(settings)
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10))
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=behind_proxy(),
+            timeout_graceful_shutdown=10,
+        )
+    )
 
 
 async def _prepare(settings: Settings, folder: Folder, *, seed: bool, own: bool) -> bool:

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fhir_server.cli.start import bind, end_on_sigterm, read_settings, require_encryption, root_of
+from fhir_server.cli.start import behind_proxy, bind, end_on_sigterm, read_settings, require_encryption, root_of
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def serve() -> None:
         workers=settings.workers,
         access_log=False,
         log_config=None,
+        proxy_headers=behind_proxy(),
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     with bind(settings.host, settings.port) as listener, _shared_metrics(settings.workers):

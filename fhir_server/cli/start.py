@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -81,3 +82,8 @@ def bind(host: str, port: int) -> socket.socket:
 def end_on_sigterm() -> None:
     """Make SIGTERM end this process in order with status 0: open blocks are left, children are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+
+def behind_proxy() -> bool:
+    """Whether forwarded headers are believed: only of those whom uvicorn's own variable names, by default of nobody."""
+    return bool(os.environ.get("FORWARDED_ALLOW_IPS", "").strip())

@@ -50,25 +50,25 @@ class Throttle:
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._away_until = 0.0
 
-    async def allow(self, key: str, limit: str) -> float:
-        """Seconds to wait; 0: allowed, and counted."""
+    async def allow(self, key: str, limit: str, *, count: bool = True) -> float:
+        """Seconds to wait; 0: allowed, and counted if it is to be."""
         item = _limit(limit)
         name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         if time.monotonic() >= self._away_until:
             try:
-                return await _wait(self._shared, item, name)
+                return await _wait(self._shared, item, name, count=count)
             except self._faults as failed:
                 self._away_until = time.monotonic() + AWAY_SECONDS
                 log.warning("redis did not answer; limits are counted in this process", fault=type(failed).__name__)
-        return await _wait(self._own, item, name)
+        return await _wait(self._own, item, name, count=count)
 
     async def close(self) -> None:
         bridge: Any = self._redis.bridge
         await bridge.get_connection().aclose()
 
 
-async def _wait(limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, name: str) -> float:
-    if await limiter.hit(item, name):
+async def _wait(limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, name: str, *, count: bool) -> float:
+    if await (limiter.hit(item, name) if count else limiter.test(item, name)):
         return 0.0
     window = await limiter.get_window_stats(item, name)
     return max(1.0, window.reset_time - time.time())
@@ -77,16 +77,17 @@ async def _wait(limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, n
 _open: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Throttle]] = WeakKeyDictionary()
 
 
-async def allow(settings: Settings, key: str, limit: str) -> float:
+async def allow(settings: Settings, key: str, limit: str, *, count: bool = True) -> float:
     """Count one use of ``key``; seconds to wait, 0 when it is allowed.
 
     :param limit: such as ``10/minute`` or ``5/15 minutes``.
+    :param count: without it one only looks whether another use is allowed.
     """
     mine = _open.setdefault(asyncio.get_running_loop(), {})
     throttle = mine.get(settings.redis_address)
     if throttle is None:
         throttle = mine.setdefault(settings.redis_address, Throttle(settings.redis_address))
-    return await throttle.allow(key, limit)
+    return await throttle.allow(key, limit, count=count)
 
 
 async def close() -> None:

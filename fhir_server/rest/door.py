@@ -72,7 +72,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers = _headers(scope["headers"])
+        headers = read_headers(scope["headers"])
         request_id = headers.get("x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
@@ -182,7 +182,7 @@ def stamp_of(context: Context) -> dict[str, str]:
     )  # fmt: skip
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by name; one that is repeated is a list (RFC 9110), which no Host can be."""
     found: dict[str, str] = {}
     for key, text in raw:
@@ -191,11 +191,15 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
+def is_ours(host: str, hosts: frozenset[str]) -> bool:
+    """Whether a Host header is one of our names, with any port, or is not there."""
+    found = _HOST.fullmatch(host.lower())
+    return not host or (found is not None and (found["six"] or found["name"]) in hosts)
+
+
 def check_host(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
     """:raises Problem: 400 for a name that is none of ours: a page elsewhere may have pointed its own name here."""
-    host = headers.get("host", "").lower()
-    found = _HOST.fullmatch(host)
-    if host and (found is None or (found["six"] or found["name"]) not in hosts):
+    if not is_ours(headers.get("host", ""), hosts):
         raise problem(Category.INVALID, "this server is not known by that Host; FHIR_BASE_URL names it", "Host")
 
 

@@ -7,6 +7,7 @@ import itertools
 import re
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fhir_server.access.account import Account
@@ -59,7 +60,11 @@ class People:
 
     async def appointment(self, *actors: str, status: str = "proposed") -> str:
         participants = [{"actor": {"reference": one}, "status": "needs-action"} for one in actors]
-        return await self.put("Appointment", f"visit{next(_numbers)}", status=status, participant=participants)
+        number = next(_numbers)
+        begin = datetime(2030, 1, 7, 9, tzinfo=UTC) + timedelta(hours=number)
+        times = {"start": begin.isoformat(), "end": (begin + timedelta(minutes=15)).isoformat()}
+        said = {"status": status, "participant": participants, **({} if status == "proposed" else times)}
+        return await self.put("Appointment", f"visit{number}", **said)
 
     async def account(
         self, role: Role = Role.PATIENT, fhir_user: str = "", *, persons: Sequence[str] = (), username: str = ""

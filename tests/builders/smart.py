@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from fhir_server.access.account import Account
-from fhir_server.access.caller import Caller, Role
+from fhir_server.access.caller import Role
 from fhir_server.access.client import Client, Kind
 from fhir_server.access.scopes import parse
 from fhir_server.services.authorization import accounts, clients, launches, pending, sessions
@@ -188,6 +188,11 @@ async def logout(world: World, session: str) -> None:
 
 
 async def launched(world: World, client: Client, **context: Any) -> str:
-    """The ``launch`` text of a context that an EMR registered."""
-    emr = Caller("emr", role=Role.SYSTEM, scopes=parse("launch system/*.rs"))
-    return (await launches.register(world, emr, {"client_id": client.id, **context}))[0]
+    """The ``launch`` text of a context as a registration keeps it, whether or not its patient is there."""
+    types = {"patient": "Patient", "encounter": "Encounter", "appointment": "Appointment"}
+    said = {name: f"{types[name]}/{value}" if name in types else value for name, value in context.items()}
+    text = secrets.token_urlsafe(24)
+    content = {"client": client.id, "by": "emr", "launch": asdict(launches.Launch(**said))}
+    kept = launches.KEPT_SECONDS
+    await world.store.authorization.launches.put(text, content, expires=world.now() + launches.SECONDS, kept=kept)
+    return text

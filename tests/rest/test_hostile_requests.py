@@ -119,6 +119,20 @@ async def test_a_foreign_host_name_is_refused(client: Any) -> None:
     assert (await client.get("Patient", headers={"Host": "localhost:8080"})).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 400), ("/metrics", 400), ("/auth/login", 400), ("/.well-known/openid-configuration", 400),
+        ("/fhir/.well-known/smart-configuration", 400), ("/auth/static/style.css", 400), ("/health/live", 200),
+    ],
+)  # fmt: skip
+async def test_a_foreign_host_name_opens_nothing_beside_the_base_either(client: Any, path: str, status: int) -> None:
+    answer = await client.get(f"http://fhir.test{path}", headers={"Host": "evil.example"})
+    assert answer.status_code == status
+    assert status != 400 or "not known by that Host" in answer.text
+    assert (await client.get(f"http://fhir.test{path}")).status_code == 200
+
+
 async def test_leaving_out_the_service_leaves_no_rule_out(clinic: Visits, client: Any) -> None:
     answer = await client.post("Appointment", json=clinic.appointment("14:07", "14:09"))
     refused(answer, 422, "not-offered")

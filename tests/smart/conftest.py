@@ -9,6 +9,8 @@ import pytest_asyncio
 
 from fhir_server.app import Server
 from fhir_server.remote.http import httpx
+from fhir_server.services.world import World
+from tests.builders.people import People, people
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -17,3 +19,8 @@ async def auth(app: Server) -> AsyncIterator[Any]:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://fhir.test", timeout=30) as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def clinic(world: World) -> People:
+    return await people(world)

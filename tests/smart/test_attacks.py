@@ -187,7 +187,7 @@ async def test_operators_in_json(world: World, app: Server, attacker: Any) -> No
     )
     headers = {"Authorization": f"Bearer {emr.token}"}
     for member, value in itertools.product(CONTEXT, OPERATORS):
-        body = {"client_id": client.id, "patient": "1", member: value}
+        body = {"client_id": client.id, member: value}
         answer = await attacker.post("/auth/launch", json=body, headers=headers)
         boolean = member == "need_patient_banner" and value is True
         assert answer.status_code == (201 if boolean else 400), (member, value, answer.text)

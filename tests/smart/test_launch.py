@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from fhir_server.access.caller import Role
 from fhir_server.access.client import Client
 from fhir_server.access.scopes import parse
+from fhir_server.services import resources
 from fhir_server.services.authorization import pending, tokens
 from fhir_server.services.world import World
+from tests.builders.people import People
 from tests.builders.smart import Flow, app, ask, backend, person
 
 
@@ -18,27 +21,29 @@ async def _post(auth: Any, token: str, body: Any) -> Any:
     return await auth.post("/auth/launch", json=body, headers={"Authorization": f"Bearer {token}"})
 
 
-async def _emr(world: World, auth: Any) -> str:
-    client = await backend(world, "launch system/*.cruds")
+async def _emr(world: World, auth: Any, **more: Any) -> str:
+    client = await backend(world, "launch system/*.cruds", **more)
     return str((await ask(auth, client, scope="launch system/*.rs")).json()["access_token"])
 
 
 async def test_an_emr_starts_an_app(world: World, auth: Any) -> None:
     client, _ = await app(world)
-    body = {"client_id": client.id, "patient": "Patient/7", "intent": "x", "need_patient_banner": False}
+    id_ = secrets.token_hex(8)
+    await resources.put(world, {"resourceType": "Patient", "id": id_})
+    body = {"client_id": client.id, "patient": f"Patient/{id_}", "intent": "x", "need_patient_banner": False}
     answer = await _post(auth, await _emr(world, auth), body)
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
     found = answer.json()
     assert (found["expires_in"], found["iss"]) == (300, "http://fhir.test/fhir")
     waiting = await Flow(world, auth, client).waiting("launch patient/*.rs", launch=found["launch"])
-    assert waiting.launch == pending.Launch(patient="Patient/7", intent="x", need_patient_banner=False)
+    assert waiting.launch == pending.Launch(patient=f"Patient/{id_}", intent="x", need_patient_banner=False)
 
 
-async def _token(world: World, role: Role, fhir_user: str) -> str:
+async def _token(world: World, role: Role, fhir_user: str, scopes: str = "user/*.rs", **more: Any) -> str:
     client, _ = await app(world)
-    account = await person(world, role, fhir_user)
-    issued = await tokens.issue(world, client=client, scopes=parse("user/*.rs"), account=account)
+    account = await person(world, role, fhir_user, **more)
+    issued = await tokens.issue(world, client=client, scopes=parse(scopes), account=account)
     return issued.token
 
 
@@ -66,6 +71,39 @@ async def test_others_start_nothing(world: World, auth: Any) -> None:
     ):
         answer = await _post(auth, token, body)
         assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+
+
+async def test_staff_need_a_scope_that_starts_apps_or_reads_patients(world: World, auth: Any) -> None:
+    client, _ = await app(world)
+    for scopes, status in (
+        ("openid", 403), ("openid user/Slot.rs", 403), ("openid launch", 201), ("user/Patient.s", 201),
+    ):  # fmt: skip
+        token = await _token(world, Role.FRONT_DESK, "Practitioner/1", scopes)
+        assert (await _post(auth, token, {"client_id": client.id})).status_code == status, scopes
+
+
+async def test_a_context_is_one_that_the_caller_sees(world: World, auth: Any, clinic: People) -> None:
+    client, _ = await app(world)
+    inside = await clinic.patient("inside", managingOrganization={"reference": clinic.clinic})
+    outside = await clinic.patient("outside")
+    visit, strange = await clinic.appointment(inside), await clinic.appointment(outside)
+    walls = frozenset({clinic.clinic})
+    desks = [
+        await _token(world, Role.FRONT_DESK, "Practitioner/1", scopes, clinics=walls)
+        for scopes in ("openid launch", "user/Patient.rs user/Appointment.rs")
+    ]
+    for token in (*desks, await _emr(world, auth, clinics=walls)):
+        for body, status in (
+            ({"patient": inside, "appointment": visit}, 201),
+            ({"patient": outside}, 400),
+            ({"patient": "Patient/absent"}, 400),
+            ({"patient": inside, "appointment": strange}, 400),
+            ({"patient": inside, "encounter": "Encounter/absent"}, 400),
+        ):
+            answer = await _post(auth, token, {"client_id": client.id, **body})
+            assert answer.status_code == status, body
+            if status == 400:
+                assert "not known here" in answer.json()["error_description"]
 
 
 @pytest.mark.parametrize(

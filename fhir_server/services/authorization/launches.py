@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fhir_server.access.caller import STAFF, Caller, Role
 from fhir_server.access.client import Client
+from fhir_server.access.scopes import parse
+from fhir_server.services.access.policy import AccessPolicy
 from fhir_server.services.authorization import clients
 from fhir_server.services.authorization.context import is_id
 from fhir_server.services.world import World
@@ -40,16 +42,20 @@ class Launch:
 
 
 def may_launch(caller: Caller) -> bool:
-    """Whether somebody starts apps: staff, or a backend registered for it by the scope ``launch``."""
+    """Whether somebody starts apps: a backend by the scope ``launch``, staff by it or by reading patients as a user."""
+    launches = "launch" in caller.scopes.others
     if caller.role is Role.SYSTEM:
-        return "launch" in caller.scopes.others and "system" in caller.scopes.contexts
-    return caller.role in STAFF
+        return launches and "system" in caller.scopes.contexts
+    reads = any(
+        one.context == "user" and one.covers("Patient", letter) for one in caller.scopes.resources for letter in "rs"
+    )
+    return caller.role in STAFF and (launches or reads)
 
 
 async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> tuple[str, str]:
     """The ``launch`` text for a context in FHIR references or ids, and its patient as a reference, or empty.
 
-    :raises UnfitLaunchError: an app that is not there, or a context that is none.
+    :raises UnfitLaunchError: an app that is not there, or a context that is none or that the caller does not see.
     """
     known = {"client_id", "intent", "need_patient_banner", "account", *_TYPES}
     if not known >= asked.keys():
@@ -71,6 +77,10 @@ async def register(world: World, caller: Caller, asked: Mapping[str, Any]) -> tu
         need_patient_banner=banner,
         account=account,
     )
+    for name, type_ in _TYPES.items():
+        reference = getattr(launch, name)
+        if reference and not await _is_seen(world, caller, type_, reference):
+            raise UnfitLaunchError(f"{name} is not known here")
     text = secrets.token_urlsafe(24)
     content = {"client": client.id, "by": caller.client, "launch": asdict(launch)}
     await world.store.authorization.launches.put(text, content, expires=world.now() + SECONDS, kept=KEPT_SECONDS)
@@ -83,6 +93,17 @@ async def find(world: World, client: Client, text: str) -> tuple[Launch, str] | 
     if found is None or found["client"] != client.id or "used" in found or found["expires"] <= world.now():
         return None
     return Launch(**found["launch"]), digest(text)
+
+
+async def _is_seen(world: World, caller: Caller, type_: str, reference: str) -> bool:
+    """Whether the caller sees a part of a context: by scopes, or where none reads the type, by role and walls."""
+    policy = AccessPolicy(caller)
+    if not policy.permits(type_):
+        context = "system" if caller.role is Role.SYSTEM else "user"
+        policy = AccessPolicy(replace(caller, scopes=parse(f"{context}/{type_}.rs")))
+    await policy.begin(world)
+    found = await world.under(policy).view.get(type_, reference.partition("/")[2])
+    return found is not None and not found.deleted
 
 
 def _reference(name: str, text: str) -> str:

@@ -31,17 +31,22 @@ async def _list(visit: Visit, *, revoked: bool) -> Response:
     person = visit.person
     if person is None:
         return go(address("login"))
+    allowed = await grants.apps_of(visit.world, person.id)
     found = [
         {
             "id": one.id,
             "client": client.name if (client := await clients.get(visit.world, one.client)) else one.client,
             "may": [words for _, words in offered(one.scopes, yours=one.patient == person.fhir_user)],
-            "patient": await patients.label(visit.world, one.patient) if one.patient else "",
+            "patient": await patients.label(visit.world, person, one.patient) if one.patient else "",
             "created": _day(visit, one.created),
             "last_used": _day(visit, one.last_used) if one.last_used else "",
         }
-        for one in await grants.apps_of(visit.world, person.id)
+        for one in allowed
     ]
+    if named := tuple(
+        dict.fromkeys(one.patient for one, shown in zip(allowed, found, strict=True) if shown["patient"])
+    ):
+        await visit.tell("search-type", person, patients=named, query=b"GET /Patient")
     report = REPORT if person.role is Role.PATIENT else ""
     return await visit.page("apps.html", apps=found, revoked=revoked, report=report)
 

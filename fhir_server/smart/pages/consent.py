@@ -36,7 +36,7 @@ async def decide(visit: Visit) -> Response:
     scopes = kept(asked.scopes, chosen)
     if not scopes.resources and not scopes.others & OTHERS.keys():
         return await _form(visit, asked, patient, TEXTS[LANGUAGE]["consent_empty"], 400)
-    await visit.tell("authorize", person, client=asked.client.id)
+    await visit.tell("authorize", person, client=asked.client.id, patients=(patient,) if patient else ())
     return go(
         await pending.approve(
             visit.world,
@@ -58,13 +58,16 @@ async def _patient(visit: Visit, asked: Pending) -> str | None:
 
 
 async def _form(visit: Visit, asked: Pending, patient: str, fault: str = "", status: int = 200) -> Response:
-    target = urlsplit(asked.redirect_uri)
+    target, person = urlsplit(asked.redirect_uri), visit.person
+    name = await patients.label(visit.world, person, patient) if person and patient else ""
+    if name:
+        await visit.tell("read", person, client=asked.client.id, patients=(patient,))
     return await visit.page(
         "consent.html",
         status,
         redirect_uri=asked.redirect_uri,
         client=asked.client.name,
-        patient=await patients.label(visit.world, patient) if patient else "",
+        patient=name,
         offered=offered(asked.scopes, yours=visit.account is not None and patient == visit.account.fhir_user),
         back=target.netloc or f"{target.scheme}:",
         fault=fault,

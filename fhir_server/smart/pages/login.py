@@ -19,8 +19,9 @@ from fhir_server.store.accounts import folded
 
 log = get_logger("pages")
 
-LIMITS = {"person": "10/5 minutes", "address": "200/5 minutes"}
-"""Attempts of one address: for one username, so that nobody elsewhere is locked out by them, and for all."""
+LIMITS = {"person": "10/5 minutes", "address": "200/5 minutes", "failures": "100/hour"}
+"""Attempts of one address: for one username, so that few are locked out by somebody elsewhere, and for all; and failed
+attempts for one username from all addresses, so that many addresses do not guess faster."""
 
 
 async def show_login(visit: Visit) -> Response:
@@ -48,11 +49,14 @@ async def log_in(visit: Visit) -> Response:
     if not wait:
         key = f"login:{folded(username)}:{visit.address}"
         wait = await throttle.allow(world.settings, key, LIMITS["person"])
+    failures = f"login-failures:{folded(username)}"
+    wait = wait or await throttle.allow(world.settings, failures, LIMITS["failures"], count=False)
     if wait:
         log.warning("logins limited")
         return await too_many(await _form(visit, asked, waiting(wait), 429), wait)
     account = await accounts.authenticate(world, username, password)
     if account is None:
+        await throttle.allow(world.settings, failures, LIMITS["failures"])
         log.info("login refused")
         await visit.tell("login-failed", reason="password")
         return await _form(visit, asked, t["login_wrong"], 400)
@@ -94,11 +98,11 @@ def entered(visit: Visit, opened: Opened, asked: Pending | None) -> Response:
     return answer
 
 
-def waiting(seconds: float) -> str:
-    """How long to wait, in words."""
+def waiting(seconds: float, text: str = "too_many") -> str:
+    """How long to wait, in words of a text."""
     t = TEXTS[LANGUAGE]
     minutes = math.ceil(seconds / 60)
-    return t["too_many"].format(minutes=t["one_minute"] if minutes == 1 else t["minutes"].format(count=minutes))
+    return t[text].format(minutes=t["one_minute"] if minutes == 1 else t["minutes"].format(count=minutes))
 
 
 async def too_many(answer: Response, seconds: float) -> Response:

@@ -68,6 +68,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType({
     "or": "or",
     "find": "Find",
     "patient_more": "Enter a name and a birth date, or a medical record number.",
+    "too_many_finds": "You have looked for many patients within one hour. Wait {minutes} and try again.",
     "patient_not_found": "Nobody of your patients was found.",
     "found": "Patients",
     "pick": "Patients of yours",

@@ -96,8 +96,9 @@ class Visit:
         reason: str = "",
         client: str = "",
         patients: tuple[str, ...] = (),
+        query: bytes = b"",
     ) -> None:
-        """Record what somebody did on a page.
+        """Record what somebody did on a page; what it shows is recorded before it leaves.
 
         :raises Problem: UNAVAILABLE when it could not be recorded.
         """
@@ -114,6 +115,7 @@ class Visit:
                 role=account.role.value if account else "",
                 network=self.address,
                 patients=patients,
+                query=query,
                 reason=reason,
             )
         )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from fhir_server.access.caller import Caller
+from fhir_server.access.record import Access
 from fhir_server.access.scopes import parse
 from fhir_server.app import Server
+from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.authorization import launches, pending
 from fhir_server.services.authorization.pending import Pending
 from fhir_server.services.world import World
 from tests.builders.asking import Ask
 from tests.builders.browser import Browser
-from tests.builders.people import People, people
 from tests.builders.smart import REDIRECT
 from tests.builders.smart import app as registered
 from tests.scans import no_scans
@@ -23,14 +23,23 @@ from tests.scans import no_scans
 __all__ = ["no_scans"]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def clinic(world: World) -> People:
-    return await people(world)
-
-
 @pytest.fixture
 def browser(app: Server) -> Browser:
     return Browser(app)
+
+
+@pytest.fixture
+def told(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Access]:
+    """What is added to the access record from now on."""
+    found: list[Access] = []
+    add = Recorder.add
+
+    async def heard(recorder: Recorder, access: Access) -> None:
+        await add(recorder, access)
+        found.append(access)
+
+    monkeypatch.setattr(Recorder, "add", heard)
+    return found
 
 
 @pytest.fixture

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import pytest
+
 from fhir_server.access.caller import Role
 from fhir_server.access.client import Kind
+from fhir_server.access.record import Access
 from fhir_server.services.authorization import grants, patients, sessions
 from fhir_server.services.authorization.patients import Sought
 from fhir_server.services.world import World
+from fhir_server.smart.pages import patient
 from tests.builders.asking import Ask, granted, sent_back
 from tests.builders.browser import Browser, forms
 from tests.builders.people import PASSWORD, People
@@ -206,8 +210,8 @@ async def test_an_ehr_launch_brings_its_patient_if_the_person_may_see_it(
     mine = await clinic.patient("mine", managingOrganization={"reference": clinic.clinic})
     stranger = await clinic.patient("stranger")
     account = await clinic.account(Role.FRONT_DESK)
-    for patient, answer in ((mine, "code"), (stranger, "access_denied")):
-        asked = await ask("launch openid patient/Appointment.rs", launched=patient)
+    for launched, answer in ((mine, "code"), (stranger, "access_denied")):
+        asked = await ask("launch openid patient/Appointment.rs", launched=launched)
         page = await browser.get(f"/auth/login?request={asked.id}")
         if page.status_code == 200 and page.url.path == "/auth/login":
             page = await browser.log_in(page, account.username, PASSWORD)
@@ -225,11 +229,22 @@ async def test_staff_find_patients_of_their_clinic_by_name_and_birth_date_or_num
     desk = await clinic.account(Role.FRONT_DESK)
     doctor = await clinic.account(Role.PRACTITIONER)
     managed = await clinic.patient("managed", managingOrganization={"reference": clinic.clinic})
-    own = await clinic.patient("own", generalPractitioner=[{"reference": doctor.fhir_user}])
-    place = await clinic.put("Location", "room", managingOrganization={"reference": clinic.clinic})
-    visitor, stranger = await clinic.patient("visitor"), await clinic.patient("stranger")
-    await clinic.appointment(visitor, place)
-    await clinic.appointment(stranger, await clinic.put("Location", "elsewhere"))
+    inside = {"managingOrganization": {"reference": clinic.clinic}}
+    own = await clinic.patient("own", generalPractitioner=[{"reference": doctor.fhir_user}], **inside)
+    visitor = await clinic.patient("visitor", **inside)
+    await clinic.patient("stranger")
+    await clinic.appointment(visitor, doctor.fhir_user, status="arrived")
+    other = await clinic.put("Organization", "other", name="Other")
+    foreign = await clinic.patient("foreign", managingOrganization={"reference": other})
+    await clinic.put(
+        "PractitionerRole", "both", practitioner={"reference": doctor.fhir_user}, organization={"reference": other}
+    )
+    await clinic.put(
+        "PractitionerRole", "here", practitioner={"reference": doctor.fhir_user},
+        organization={"reference": clinic.clinic},
+    )  # fmt: skip
+    room = await clinic.put("Location", "elsewhere", managingOrganization={"reference": other})
+    await clinic.appointment(foreign, doctor.fhir_user, room, status="arrived")
 
     async def found(account: object, name: str) -> list[str]:
         assert account in {desk, doctor}
@@ -241,15 +256,19 @@ async def test_staff_find_patients_of_their_clinic_by_name_and_birth_date_or_num
 
     assert await found(desk, "managed") == [managed]
     assert await found(desk, "visitor") == [visitor]
-    assert await found(desk, "own") == []
+    assert await found(desk, "own") == [own]
     assert await found(doctor, "own") == [own]
     assert await found(doctor, "visitor") == [visitor]
-    for name in ("stranger", "managed"):
-        assert await found(doctor, name) == []
-    assert await found(desk, "stranger") == []
+    for name in ("stranger", "managed", "foreign"):
+        assert await found(doctor, name) == [], "without care relation, or outside the walls"
+    for name in ("stranger", "foreign"):
+        assert await found(desk, name) == [], "a doctor who works in both clinics makes no patient of this one"
+    assert not await patients.may_choose(world, desk, foreign)
+    assert await patients.label(world, desk, foreign) == ""
     assert await patients.choices(world, desk, Sought(name="ana")) == [], "a name alone is too little"
     auditor = await clinic.account(Role.AUDITOR)
     assert not await patients.may_choose(world, auditor, managed)
+    assert await patients.choices(world, auditor, Sought(identifier=clinic.id("mrn-managed"))) == []
 
 
 async def test_no_more_than_twenty_are_shown(world: World, clinic: People) -> None:
@@ -279,6 +298,53 @@ async def test_the_picker_seeks_by_form_and_never_by_url(
     assert f'value="{managed}"' in hits.text
     assert not urlsplit(str(hits.url)).query
     assert sent_back(await browser.submit(hits, "patient", cancel="yes"))["error"] == "access_denied"
+
+
+async def test_whoever_is_sought_or_shown_is_in_the_access_record(
+    clinic: People, browser: Browser, ask: Ask, told: list[Access]
+) -> None:
+    desk = await clinic.account(Role.FRONT_DESK)
+    managed = await clinic.patient("managed", managingOrganization={"reference": clinic.clinic})
+    stranger = await clinic.patient("stranger")
+    asked = await ask()
+    page = await browser.log_in(await browser.get(f"/auth/login?request={asked.id}"), desk.username, PASSWORD)
+    page = await clinic.second_factor(browser, page)
+    told.clear()
+    await browser.submit(page, "patient", find="yes", identifier=clinic.id("mrn-managed"))
+    await browser.submit(page, "patient", find="yes", identifier=clinic.id("mrn-stranger"))
+    await browser.submit(page, "patient", patient=stranger)
+    await browser.submit(page, "patient", patient=managed)
+    number = clinic.id("mrn-")
+    assert [(one.interaction, one.patients, one.query, one.reason) for one in told] == [
+        ("search-type", (managed,), f"GET /Patient?identifier={number}managed".encode(), ""),
+        ("search-type", (), f"GET /Patient?identifier={number}stranger".encode(), ""),
+        ("read", (stranger,), b"", "forbidden"),
+        ("read", (managed,), b"", ""),
+    ]
+    assert {(one.subject, one.fhir_user, one.client) for one in told} == {(desk.id, desk.fhir_user, asked.client.id)}
+
+
+async def test_a_parents_list_is_in_the_access_record(
+    clinic: People, browser: Browser, ask: Ask, told: list[Access]
+) -> None:
+    child, own = await clinic.patient("child"), await clinic.patient("own")
+    account = await clinic.account(Role.PATIENT, own, persons=[await clinic.parent("parent", child)])
+    asked = await ask()
+    await browser.log_in(await browser.get(f"/auth/login?request={asked.id}"), account.username, PASSWORD)
+    assert [(one.interaction, one.patients) for one in told] == [("login", ()), ("search-type", (child, own))]
+
+
+async def test_finds_of_an_account_are_limited(
+    clinic: People, browser: Browser, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patient, "FINDS", "2/hour")
+    desk, asked = await clinic.account(Role.FRONT_DESK), await ask()
+    page = await browser.log_in(await browser.get(f"/auth/login?request={asked.id}"), desk.username, PASSWORD)
+    page = await clinic.second_factor(browser, page)
+    answers = [await browser.submit(page, "patient", find="yes", identifier="x") for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert "many patients within one hour" in answers[-1].text
+    assert int(answers[-1].headers["retry-after"]) > 0
 
 
 async def test_a_request_of_yesterday_or_of_nobody_is_over(browser: Browser) -> None:

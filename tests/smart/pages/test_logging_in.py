@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from fhir_server.access.caller import Role
 from fhir_server.app import Server
 from fhir_server.services.authorization import accounts, passwords, second_factor, sessions
 from fhir_server.services.world import World
+from fhir_server.smart.pages import login
 from fhir_server.smart.pages.router import PAGES
+from fhir_server.smart.pages.visit import Visit
 from tests.builders.asking import Ask
 from tests.builders.browser import Browser, forms
 from tests.builders.people import PASSWORD, People
@@ -114,6 +117,23 @@ async def test_attempts_for_a_username_are_limited_where_they_come_from(clinic: 
     assert right.status_code == 429, "also with the right password"
     page = await person.log_in(await person.get("/auth/login"), account.username, PASSWORD)
     assert page.url.path == "/auth/apps", "nobody is locked out by somebody elsewhere"
+
+
+async def test_failures_for_a_username_are_limited_from_wherever_they_come(
+    clinic: People, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(login.LIMITS, "failures", "3/hour")
+    monkeypatch.setattr(Visit, "address", property(lambda _: secrets.token_hex(8)))
+    account, other = await clinic.account(), await clinic.account()
+    for _ in range(4):
+        page = await browser.log_in(await browser.get("/auth/login"), account.username, PASSWORD)
+        assert page.url.path == "/auth/apps", "what succeeds is not counted"
+        page = await browser.submit(await browser.get("/auth/logout"), "logout")
+    page = await browser.get("/auth/login")
+    answers = [await browser.log_in(page, account.username.upper(), "wrong password") for _ in range(5)]
+    assert [one.status_code for one in answers] == [400] * 3 + [429] * 2
+    assert (await browser.log_in(page, account.username, PASSWORD)).status_code == 429
+    assert (await browser.log_in(page, other.username, PASSWORD)).url.path == "/auth/apps"
 
 
 async def test_a_thousand_attempts_of_one_address_are_refused_without_work(
