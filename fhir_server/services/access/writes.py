@@ -166,14 +166,16 @@ async def check_offered(world: World, wish: Wish, place: str, held: Wish | None 
     if policy.caller.role is not Role.PATIENT:
         return
     people = await policy.people(world)
-    kept = frozenset(held.actors) if held else frozenset()
+    offering = [facts for facts in wish.schedules if not people.issuperset(facts.actors)]
     stays = held is not None and (held.start, held.end) == (wish.start, wish.end)
+    kept = frozenset(held.actors) if held and (stays or offering) else frozenset()
+    before = {facts.id for facts in held.schedules} if held and stays else set()
     if not wish.schedules and not stays:
         raise problem(
             Category.RULE, "nobody offers this time: name a Slot, or who has a Schedule", place, "not-offered"
         )
-    for facts in wish.schedules:
-        if facts.id in wish.anytime and not people.issuperset(facts.actors) and not stays:
+    for facts in offering:
+        if facts.id in wish.anytime and facts.id not in before:
             raise problem(Category.RULE, f"{facts.id} offers no time", place, "not-offered")
     brought = {key for facts in wish.schedules for key in (*facts.keys, *facts.actors)}
     if wish.schedules and wish.service:
