@@ -190,7 +190,10 @@ async def logout(world: World, session: str) -> None:
 async def launched(world: World, client: Client, **context: Any) -> str:
     """The ``launch`` text of a context as a registration keeps it, whether or not its patient is there."""
     types = {"patient": "Patient", "encounter": "Encounter", "appointment": "Appointment"}
-    said = {name: f"{types[name]}/{value}" if name in types else value for name, value in context.items()}
+    said = {
+        name: f"{types[name]}/{value.removeprefix(f'{types[name]}/')}" if name in types else value
+        for name, value in context.items()
+    }
     text = secrets.token_urlsafe(24)
     content = {"client": client.id, "by": "emr", "launch": asdict(launches.Launch(**said))}
     kept = launches.KEPT_SECONDS

@@ -17,6 +17,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from fhir_server.access.account import Account
+from fhir_server.access.caller import STAFF
 from fhir_server.access.record import MINOR, SUCCESS, Access
 from fhir_server.errors import Problem
 from fhir_server.log import get_logger
@@ -102,6 +103,9 @@ class Visit:
 
         :raises Problem: UNAVAILABLE when it could not be recorded.
         """
+        opened: set[str] = set()
+        if account and account.role in STAFF and patients:
+            opened = await self.world.store.emergencies.of(account.id, self.world.now())
         await self.world.record.add(
             Access(
                 at=self.world.clock(),
@@ -113,6 +117,7 @@ class Visit:
                 issuer=self.world.settings.issuer,
                 fhir_user=account.fhir_user if account else "",
                 role=account.role.value if account else "",
+                purpose="" if opened.isdisjoint(patients) else "BTG",
                 network=self.address,
                 patients=patients,
                 query=query,

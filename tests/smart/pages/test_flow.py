@@ -13,6 +13,7 @@ from fhir_server.services.authorization import grants, patients, sessions
 from fhir_server.services.authorization.patients import Sought
 from fhir_server.services.world import World
 from fhir_server.smart.pages import patient
+from fhir_server.store.emergencies import Emergency
 from tests.builders.asking import Ask, granted, sent_back
 from tests.builders.browser import Browser, forms
 from tests.builders.people import PASSWORD, People
@@ -322,6 +323,20 @@ async def test_whoever_is_sought_or_shown_is_in_the_access_record(
         ("read", (managed,), b"", ""),
     ]
     assert {(one.subject, one.fhir_user, one.client) for one in told} == {(desk.id, desk.fhir_user, asked.client.id)}
+
+
+async def test_who_is_found_by_breaking_the_glass_is_recorded_so(
+    world: World, clinic: People, browser: Browser, ask: Ask, told: list[Access]
+) -> None:
+    doctor = await clinic.account(Role.PRACTITIONER)
+    patient_ = await clinic.patient("unknown", managingOrganization={"reference": clinic.clinic})
+    now = world.now()
+    await world.store.emergencies.add(Emergency(doctor.id, doctor.fhir_user, patient_, now, now + 600, "no pulse"))
+    asked = await ask()
+    page = await browser.log_in(await browser.get(f"/auth/login?request={asked.id}"), doctor.username, PASSWORD)
+    page = await clinic.second_factor(browser, page)
+    await browser.submit(page, "patient", find="yes", identifier=clinic.id("mrn-unknown"))
+    assert [(one.patients, one.purpose) for one in told[-1:]] == [((patient_,), "BTG")]
 
 
 async def test_a_parents_list_is_in_the_access_record(
