@@ -6,7 +6,7 @@ who: a Schedule that names nobody else keeps a calendar of its own (``Schedule/1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Resource = Mapping[str, Any]
@@ -68,7 +68,7 @@ def is_room(location: Resource | None) -> bool:
 
 
 def actor_key(reference: str, around: Mapping[str, Resource]) -> str:
-    """The calendar key of one actor, or empty if it is a place or a service.
+    """Whose calendar one actor fills, or empty if it is a place or a service; ``Vault.calendar_key`` makes the key.
 
     A PractitionerRole is its practitioner: one human has one calendar, whatever the hat.
     """
@@ -82,7 +82,11 @@ def actor_key(reference: str, around: Mapping[str, Resource]) -> str:
     return reference if reference.startswith("#") else ""
 
 
-def actor_keys(schedule: Resource, around: Mapping[str, Resource]) -> tuple[str, ...]:
-    """The calendars that a booking on this Schedule fills."""
-    found = dict.fromkeys(key for actor in schedule.get("actor", ()) if (key := actor_key(reference_of(actor), around)))
+def actor_keys(schedule: Resource, around: Mapping[str, Resource], sealed: Callable[[str], str]) -> tuple[str, ...]:
+    """The calendars that a booking on this Schedule fills, by key.
+
+    :param sealed: ``Vault.calendar_key``.
+    """
+    names = (actor_key(reference_of(actor), around) for actor in schedule.get("actor", ()))
+    found = dict.fromkeys(sealed(name) for name in names if name)
     return tuple(found) or (f"Schedule/{schedule['id']}",)

@@ -201,7 +201,9 @@ def with_members(appointment: dict[str, Any], chosen: Sequence[str], status: str
     have = {(one.get("actor") or {}).get("reference") for one in appointment["participant"]}
     state = "accepted" if status == "booked" else "tentative"
     added = [
-        {"actor": {"reference": one}, "required": "required", "status": state} for one in chosen if one not in have
+        {"actor": {"reference": one}, "required": "required", "status": state}
+        for one in chosen
+        if one not in have and not one.startswith("#")
     ]
     return {**appointment, "participant": [*appointment["participant"], *added]}
 

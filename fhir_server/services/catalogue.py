@@ -101,14 +101,15 @@ class Catalogue:
         reference: str | None = memory[remembered]
         return reference
 
-    async def of_actor(self, keys: Sequence[str]) -> list[ScheduleFacts]:
-        """Active Schedules that keep one of these calendar keys busy."""
-        if not keys:
+    async def of_actor(self, names: Sequence[str]) -> list[ScheduleFacts]:
+        """Active Schedules that keep the calendar of one of these busy, each ``Type/id`` or ``#system|value``."""
+        if not names:
             return []
-        roles = await self.matching("PractitionerRole", {"idx.practitioner": {"$in": list(keys)}})
-        references = await self.matching("Schedule", {"idx.actor": {"$in": [*keys, *roles]}})
+        roles = await self.matching("PractitionerRole", {"idx.practitioner": {"$in": list(names)}})
+        references = await self.matching("Schedule", {"idx.actor": {"$in": [*names, *roles]}})
         found = await self.schedules(references)
-        return [facts for facts in found.values() if facts.active and set(facts.keys) & set(keys)]
+        keys = set(map(self._store.vault.calendar_key, names))
+        return [facts for facts in found.values() if facts.active and keys.intersection(facts.keys)]
 
     async def pools(self, schedule: ScheduleFacts, service: ServiceFacts) -> tuple[tuple[str, ...], ...]:
         """The calendar keys of which one each must be free, for every requirement of a service.
@@ -116,11 +117,12 @@ class Catalogue:
         A code stands for the Locations and Devices that carry it, at the Schedule's own site where it has some there; a
         Group for its members.
         """
+        sealed = self._store.vault.calendar_key
         found: list[tuple[str, ...]] = []
         for requirement in service.requires:
             reference = reference_of(requirement)
             if reference:
-                found.append(await self._members(reference) if reference.startswith("Group/") else (reference,))
+                found.append(await self._members(reference) if reference.startswith("Group/") else (sealed(reference),))
                 continue
             codes = sorted(tokens_of([requirement]))
             rooms = await self.matching("Location", {"idx.type": {"$in": codes}})
@@ -140,7 +142,8 @@ class Catalogue:
                 reference_of(one.get("entity")) for one in found.get("member", ()) if not one.get("inactive", False)
             ]
             around = {f"{one['resourceType']}/{one['id']}": one for one in await self._around(members)}
-            memory[group] = tuple(actor_key(one, around) or one for one in members if one)
+            sealed = self._store.vault.calendar_key
+            memory[group] = tuple(sealed(actor_key(one, around) or one) for one in members if one)
         members_known: tuple[str, ...] = memory[group]
         return members_known
 
@@ -171,7 +174,7 @@ class Catalogue:
         schedules = [{**one, "actor": [await self._known(each) for each in one.get("actor", ())]} for one in schedules]
         actors = {one for schedule in schedules for one in map(reference_of, schedule.get("actor", ())) if one}
         around = {f"{role['resourceType']}/{role['id']}": role for role in await self._around(actors)}
-        return [schedule_facts(schedule, around) for schedule in schedules]
+        return [schedule_facts(schedule, around, self._store.vault.calendar_key) for schedule in schedules]
 
     async def _known(self, reference: Resource) -> Resource:
         """A logical reference with the one resource that carries the identifier, where there is just one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -127,7 +127,8 @@ def service_facts(resource: Resource, organization: Resource | None = None) -> S
     )
 
 
-def schedule_facts(schedule: Resource, around: Mapping[str, Resource]) -> ScheduleFacts:
+def schedule_facts(schedule: Resource, around: Mapping[str, Resource], sealed: Callable[[str], str]) -> ScheduleFacts:
+    """:param sealed: ``Vault.calendar_key``."""
     reference = f"Schedule/{schedule['id']}"
     actors = [one for one in map(reference_of, schedule.get("actor", ())) if one]
     roles = [around[one] for one in actors if one.startswith("PractitionerRole/") and one in around]
@@ -166,7 +167,7 @@ def schedule_facts(schedule: Resource, around: Mapping[str, Resource]) -> Schedu
         reference,
         short_key(reference),
         schedule.get("active", True),
-        actor_keys(schedule, around),
+        actor_keys(schedule, around, sealed),
         zone or ZoneInfo("UTC"),
         opening,
         tuple(terms.offers(dict(schedule))) or tuple(one for one in actors if one.startswith("HealthcareService/")),

@@ -97,7 +97,7 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
         raise problem(Category.RULE, text, "Appointment", "booking-limit")
     kind = "hold" if before.extra.get("expires") is not None else "booked"
     request = request_of(wish, before.reference, kind, expires=before.extra.get("expires"), ignore=[before.reference])
-    gone = _left(old, wish)
+    gone = _left(world, old, wish)
 
     async def work(unit: Unit) -> Stored:
         at = world.clock()
@@ -111,7 +111,7 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
         status = "pending" if resource["status"] == "pending" else "booked"
         sent = with_own_references(parse(current.body), world.bases)
         composed = with_members(
-            compose(wish, status, _moved(sent, wish, gone, moves + 1, move)), decision.chosen, status
+            compose(wish, status, _moved(world, sent, wish, gone, moves + 1, move)), decision.chosen, status
         )
         composed["status"] = parse(current.body)["status"]
         shown = await slot_faces.show_wish(world, unit, days, wish, at, current.reference)
@@ -176,18 +176,26 @@ async def _wish(world: World, old: Wish, move: Move) -> Wish:
     )
 
 
-def _left(old: Wish, new: Wish) -> frozenset[str]:
-    """Participants of the old time who do not take part in the new one: other providers, rooms from pools."""
+def _left(world: World, old: Wish, new: Wish) -> frozenset[str]:
+    """Participants of the old time who do not take part in the new one: other providers, rooms from pools.
+
+    They are named as calendar keys.
+    """
     stay = {reference_of(one) for facts in new.schedules for one in facts.participants}
     left = {reference_of(one) for facts in old.schedules for one in facts.participants} - stay
     pooled = set(old.actors) - set(new.actors)
-    return frozenset(left | pooled)
+    return frozenset({*map(world.store.vault.calendar_key, left), *pooled})
 
 
-def _moved(resource: Mapping[str, Any], wish: Wish, gone: frozenset[str], moves: int, move: Move) -> dict[str, Any]:
+def _moved(
+    world: World, resource: Mapping[str, Any], wish: Wish, gone: frozenset[str], moves: int, move: Move
+) -> dict[str, Any]:
     """The Appointment without the time and the people it leaves."""
     kept = {name: value for name, value in resource.items() if name not in {"start", "end", "minutesDuration", "slot"}}
-    kept["participant"] = [one for one in resource.get("participant", ()) if reference_of(one.get("actor")) not in gone]
+    sealed = world.store.vault.calendar_key
+    kept["participant"] = [
+        one for one in resource.get("participant", ()) if sealed(reference_of(one.get("actor"))) not in gone
+    ]
     ours = {MOVES_URL, REASON_URL}
     extensions = [one for one in resource.get("extension", ()) if one.get("url") not in ours]
     extensions.append({"url": MOVES_URL, "valuePositiveInt": moves})

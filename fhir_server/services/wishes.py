@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fhir_server.access.withholding import PEOPLE
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir import references
 from fhir_server.fhir.json import parse
@@ -13,7 +14,7 @@ from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.civil import local_day
 from fhir_server.scheduling.proposal import ProposalKey, decode
 from fhir_server.scheduling.starts import on_grid
-from fhir_server.search.query import ReferenceIn, TokenIn
+from fhir_server.search.query import TokenIn
 from fhir_server.services.actors import actor_key, reference_of, tokens_of, with_own_references
 from fhir_server.services.booking import ONE_DAY, Wish, check_years
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
@@ -143,10 +144,10 @@ async def of_appointment(world: World, resource: Mapping[str, Any], held: Collec
         f"PractitionerRole/{one.id}": parse(one.body)
         for one in await world.store.resources.get_many("PractitionerRole", [one.split("/", 1)[1] for one in roles])
     }
-    keys = [
-        key
+    names = [
+        name
         for one in taking_part
-        if not one.startswith("Patient/") and (key := actor_key(one, around) or (one if one in held else ""))
+        if not one.startswith("Patient/") and (name := actor_key(one, around) or (one if one in held else ""))
     ]
     wish = replace(
         base,
@@ -158,20 +159,25 @@ async def of_appointment(world: World, resource: Mapping[str, Any], held: Collec
         override_reason=extension_code(resource, OVERRIDE_URL),
         based_on=tuple(one for one in map(reference_of, resource.get("basedOn", ())) if one),
     )
-    named = [one for one in taking_part if one.startswith("HealthcareService/")]
-    wish = await with_schedules(world, wish, keys, tokens_of(resource.get("serviceType", ())), named)
+    services = [one for one in taking_part if one.startswith("HealthcareService/")]
+    wish = await with_schedules(world, wish, names, tokens_of(resource.get("serviceType", ())), services)
+    keys = map(world.store.vault.calendar_key, names)
     return replace(wish, actors=tuple(key for key in keys if not any(key in one.keys for one in wish.schedules)))
 
 
 async def _participants(world: World, resource: Mapping[str, Any]) -> list[str]:
-    """Actors who take part, ``Type/id``; logical references resolve where exactly one resource has the identifier."""
+    """Actors who take part, ``Type/id``; logical references resolve where exactly one resource has the identifier.
+
+    A patient whom nobody knows is a calendar key at once: the directory is not asked for the identifier.
+    """
     found = []
     for participant in resource.get("participant", ()):
         if participant.get("required") == "information-only" or participant.get("status") == "declined":
             continue
         actor = participant.get("actor")
         if actor:
-            found.append(await resolve_logical(world, actor))
+            name = await resolve_logical(world, actor)
+            found.append(world.store.vault.calendar_key(name) if actor.get("type") in PEOPLE else name)
     return [one for one in found if one]
 
 
@@ -205,8 +211,8 @@ async def _identified(world: World, type_: str, token: str) -> list[dict[str, An
 
 
 def seen_by(world: World, keys: Sequence[str]) -> dict[str, Any]:
-    """The filter for Appointments in which one of these takes part, logical references included."""
-    return to_filter((ReferenceIn(world.definitions.of("Appointment")["actor"], tuple(keys)),))
+    """The filter for Appointments in which one of these takes part, by calendar key: search values hold the same."""
+    return {world.definitions.of("Appointment")["actor"].field: {"$in": list(keys)}}
 
 
 async def resolve(world: World, reference: references.Reference, *types: str) -> str | None:
@@ -226,15 +232,16 @@ async def resolve(world: World, reference: references.Reference, *types: str) ->
 
 
 async def with_schedules(
-    world: World, wish: Wish, keys: Sequence[str], tokens: frozenset[str], named: Sequence[str] = ()
+    world: World, wish: Wish, names: Sequence[str], tokens: frozenset[str], services: Sequence[str] = ()
 ) -> Wish:
     """Add the Schedules of busy participants whom no Slot names, and settle the service."""
+    keys = {name: world.store.vault.calendar_key(name) for name in names}
     have = {key for facts in wish.schedules for key in facts.keys}
-    missing = [key for key in keys if key not in have]
-    candidates = await world.catalogue.of_actor(missing)
-    wish = replace(wish, service=wish.service or await _service(world, wish, candidates, tokens, named))
+    missing = {name: key for name, key in keys.items() if key not in have}
+    candidates = await world.catalogue.of_actor(list(missing))
+    wish = replace(wish, service=wish.service or await _service(world, wish, candidates, tokens, services))
     chosen = list(wish.schedules)
-    for key in missing:
+    for key in missing.values():
         mine = [one for one in candidates if key in one.keys and one not in chosen]
         if mine:
             chosen.append(_best(wish, mine))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import ReplaceOne, UpdateOne
 
 from fhir_server.fhir.types import SEALED_TYPES
+from fhir_server.store.calendar_days import CALENDAR
 from fhir_server.store.driver import Connection, Document
 from fhir_server.store.idempotency import IDEMPOTENCY, Remembered, sealed
 from fhir_server.store.secrets import SECRETS
@@ -19,11 +20,18 @@ from fhir_server.store.unit import GUARDS
 from fhir_server.store.vault import HISTORY, PLACED, PLACER, Vault
 
 BATCH = 200
+HOLDERS = ("Appointment", "Slot")
+"""Types of resources that keep somebody busy."""
+
+_LOGICAL_KEY = {"$regex": r"^#[^|]*\|"}
+_LOGICAL_DAY = {"$regex": r"^#[^|]*\|[\s\S]*\|"}
+"""Of ``#system|value``, open: a hash has no ``|``, and the day of one has one."""
+
 _OPEN = {"seal": {"$exists": False}}
 
 
 async def seal_everything(connection: Connection, vault: Vault) -> None:
-    """Seal resources, their search values, history, remembered answers and secrets that are open."""
+    """Seal resources, their search values and claims, calendar days, history, remembered answers and secrets."""
     for type_ in sorted(SEALED_TYPES):
         collection = connection.collection(type_)
         async for batch in _batches(collection, _OPEN | {"body": {"$ne": b""}}):
@@ -31,6 +39,9 @@ async def seal_everything(connection: Connection, vault: Vault) -> None:
     history = connection.collection(HISTORY)
     async for batch in _batches(history, _OPEN | {"type": {"$in": sorted(SEALED_TYPES)}, "body": {"$ne": b""}}):
         await history.bulk_write([_old(vault, one) for one in batch], ordered=False)
+    for type_ in HOLDERS:
+        await _claims(connection.collection(type_), vault)
+    await _days(connection, vault)
     await _answers(connection, vault)
     await _secrets(connection, vault)
     await connection.collection(GUARDS).delete_many({"_id": {"$type": "string"}})
@@ -40,7 +51,7 @@ async def _batches(collection: Any, where: Document) -> AsyncIterator[list[Docum
     """Documents in order of id, some at a time."""
     first: Document = {}
     while True:
-        found = await collection.find(where | first, sort=[("_id", 1)], limit=BATCH).to_list(None)
+        found = await collection.find({"$and": [where, first]}, sort=[("_id", 1)], limit=BATCH).to_list(None)
         if not found:
             return
         yield found
@@ -61,6 +72,33 @@ def _current(vault: Vault, type_: str, one: Document) -> UpdateOne:
 def _old(vault: Vault, one: Document) -> UpdateOne:
     closed = vault.old({"type": one["type"], "id": one["id"], "v": one["v"], "body": one["body"]})
     return UpdateOne({"_id": one["_id"], **_OPEN}, {"$set": {"body": closed["body"], "seal": closed["seal"]}})
+
+
+async def _claims(holders: Any, vault: Vault) -> None:
+    async for batch in _batches(holders, {"claim.key": _LOGICAL_KEY}):
+        for one in batch:
+            claim = _sealed_claim(vault, one["claim"])
+            await holders.update_one({"_id": one["_id"], "v": one["v"]}, {"$set": {"claim": claim}})
+
+
+def _sealed_claim(vault: Vault, claim: list[Document]) -> list[Document]:
+    """In order of the keys, as a booking writes it."""
+    sealed = [{**one, "key": vault.calendar_key(one["key"])} for one in claim]
+    return sorted(sealed, key=lambda one: str(one["key"]))
+
+
+async def _days(connection: Connection, vault: Vault) -> None:
+    """Calendar days of logical references get another id: the copy is there before the open one goes."""
+    days = connection.collection(CALENDAR)
+    async for batch in _batches(days, {"_id": _LOGICAL_DAY}):
+        copies = [one | {"_id": _sealed_day(vault, one["_id"])} for one in batch]
+        await days.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in copies], ordered=False)
+        await days.delete_many({"_id": {"$in": [one["_id"] for one in batch]}})
+
+
+def _sealed_day(vault: Vault, id_: str) -> str:
+    key, day = id_.rsplit("|", 1)
+    return f"{vault.calendar_key(key)}|{day}"
 
 
 async def _answers(connection: Connection, vault: Vault) -> None:

@@ -14,7 +14,7 @@ from fhir_server.fhir.types import SEALED_TYPES
 from fhir_server.search.definitions import Definitions
 from fhir_server.store.driver import Document
 from fhir_server.store.keys import Keys
-from fhir_server.store.sealed_index import Hashed, SealedIndex
+from fhir_server.store.sealed_index import Hashed, SealedIndex, domain_of
 from fhir_server.store.sealing import Sealer, UnknownKeyError
 
 HISTORY = "history"
@@ -29,6 +29,7 @@ class Vault:
         self._keys = keys
         self.sealer: Sealer = keys.sealer
         self._index = SealedIndex(self.sealer, definitions, zone)
+        self._definitions = definitions
 
     async def fresh(self) -> None:
         """Called before a write: no key is used for long after it was replaced."""
@@ -46,6 +47,17 @@ class Vault:
     def index(self, type_: str, index: Mapping[str, Any]) -> dict[str, Any]:
         """Search values of a resource as they are stored."""
         return self._index.of(type_, index)
+
+    def calendar_key(self, key: str) -> str:
+        """The key under which somebody's calendar lies: of a logical reference (``#system|value``) ``#`` and a hash.
+
+        It is the hash by which searches find Appointments with this actor. What is hashed already stays, for a hash
+        has no ``|``.
+        """
+        if not key.startswith("#") or "|" not in key:
+            return key
+        domain = domain_of(self._definitions.of("Appointment")["actor"])
+        return str(self._index.value(Hashed(domain, key, reference=True)))
 
     def _closed(self, type_: str, id_: str, document: Document) -> Document:
         if type_ in SEALED_TYPES and document["body"]:

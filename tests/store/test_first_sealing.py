@@ -26,6 +26,7 @@ from tests.builders.search import DEFINITIONS, read
 DOCUMENTS = 20
 MARKED = "Zyxomma"
 MRN = "urn:mrn|MRN889"
+CLAIM = [{"key": f"#{MRN}", "o": "Appointment/a"}, {"key": "Practitioner/1", "o": "Appointment/a"}]
 
 
 def _patient(number: int, version: int) -> dict[str, Any]:
@@ -58,7 +59,11 @@ async def _fill(connection: Connection) -> None:
     )
     await connection.collection("Practitioner").insert_one(_document(doctor, 2))
     booked = {"resourceType": "Appointment", "id": "a", "status": "booked", "reasonCode": [{"text": MARKED}]}
-    await connection.collection("Appointment").insert_one(_document(booked, 1, placer=MRN, placed="print"))
+    await connection.collection("Appointment").insert_one(_document(booked, 1, placer=MRN, placed="print", claim=CLAIM))
+    held = {"resourceType": "Slot", "id": "s", "status": "busy-tentative"}
+    await connection.collection("Slot").insert_one(_document(held, 1, claim=CLAIM))
+    keys = ("Practitioner/1", *(f"#urn:mrn|MRN889-{number}" for number in range(DOCUMENTS)))
+    await connection.collection("calendar").insert_many([{"_id": f"{key}|2026-12-20", "v": 7, "e": []} for key in keys])
     await connection.collection("idempotency").insert_one(
         {"_id": "key", "fingerprint": "f", "status": 201, "headers": {"ETag": "1"}, "body": MARKED.encode(),
          "until": datetime.now(UTC) + timedelta(hours=1)}
@@ -93,10 +98,10 @@ async def _check(store: Store) -> None:
     connection = store.connection
     dump = [
         one
-        for name in ("Patient", "Appointment", "history", "idempotency", "secrets", "guards")
+        for name in ("Patient", "Appointment", "history", "idempotency", "secrets", "guards", "Slot", "calendar")
         async for one in connection.collection(name).find({})
     ]
-    assert len(dump) == 2 * DOCUMENTS + 5
+    assert len(dump) == 3 * DOCUMENTS + 7
     for text in (MARKED, MARKED.lower(), "1973-11-29", "MRN889", "ssss", "criteria"):
         assert text not in str(dump), text
     for number in range(DOCUMENTS):
@@ -120,6 +125,12 @@ async def _check(store: Store) -> None:
     assert booked
     hashed = store.sealer.hashed
     assert (booked.extra["placer"], booked.extra["placed"]) == (hashed(PLACER, MRN), hashed(PLACED, "print"))
+    key = store.vault.calendar_key
+    for holder in (booked, await store.resources.get("Slot", "s")):
+        assert holder
+        assert holder.extra["claim"] == [{**one, "key": key(str(one["key"]))} for one in CLAIM]
+    for name in ("Practitioner/1", *(f"#urn:mrn|MRN889-{number}" for number in range(DOCUMENTS))):
+        assert (await connection.collection("calendar").find_one({"_id": f"{key(name)}|2026-12-20"}))["v"] == 7
     answer = await store.idempotency.get("key")
     assert answer
     assert (answer.fingerprint, answer.status, answer.body) == ("f", 201, MARKED.encode())
@@ -141,7 +152,10 @@ class _Stopped(Exception):  # noqa: N818
     pass
 
 
-@pytest.mark.parametrize(("step", "done"), [("_current", 10), ("_old", 5), ("_answers", 0), ("_secrets", 0)])
+@pytest.mark.parametrize(
+    ("step", "done"),
+    [("_current", 10), ("_old", 5), ("_sealed_claim", 1), ("_sealed_day", 10), ("_answers", 0), ("_secrets", 0)],
+)
 async def test_a_start_that_was_stopped_goes_on(
     former: Settings, monkeypatch: pytest.MonkeyPatch, step: str, done: int
 ) -> None:

@@ -16,13 +16,15 @@ import pymongo  # noqa: TID251  the dump is taken as a thief would, without the 
 import pytest
 from bson.raw_bson import RawBSONDocument
 
-from fhir_server.app import create_app
+from fhir_server.access.scopes import parse
+from fhir_server.app import Server, create_app
 from fhir_server.embedded import mongo
 from fhir_server.embedded.address import LOOPBACK, free_port
 from fhir_server.embedded.binary import UnusableError, on_path
 from fhir_server.remote.http import httpx
 from fhir_server.settings import Settings
 from fhir_server.store import admin
+from fhir_server.store.authorization.grants import Grant
 from tests.builders.bundles import create, send, update
 from tests.builders.clinic import parameters, proposals
 from tests.builders.visits import Visits
@@ -45,9 +47,15 @@ DISPLAY, FLAG, CANCELLED, BLOCKED, KEY = (
     "gone ballooning",
     "idem",
 )
+STRANGER = "SEC-7754-VX"
+"""The number of somebody whom no Patient is stored of."""
+
+CRITERIA = "hyvverine"
+"""In the criteria of a scope."""
+
 MARKED = (
     FAMILY, GIVEN, CHANGED, CITY, LINE, BORN, BORN_LATER, PHONE, EMAIL, MEMBER, MRN, PLACER, REASON, COMMENT, DISPLAY,
-    FLAG, CANCELLED, BLOCKED,
+    FLAG, CANCELLED, BLOCKED, STRANGER, CRITERIA,
 )  # fmt: skip
 DIRECTORY = "Brobdingnagsworth"
 """Names a practitioner."""
@@ -170,6 +178,12 @@ async def _full_run(client: Any) -> None:
     assert posted.status_code == 201, posted.text
     again = await client.post("Appointment", json=plain)
     assert again.json()["id"] == posted.json()["id"], "the placer's identifier is known"
+    number = {"type": "Patient", "identifier": {"system": "urn:mrn", "value": STRANGER}}
+    stranger = {"actor": number, "status": "accepted"}
+    known = clinic.appointment("16:00", "16:30")
+    known["participant"].append(stranger)
+    assert (await client.post("Appointment", json=known)).status_code == 201
+    assert (await client.post("Appointment", json={**known, "participant": [stranger]})).status_code == 409
     held = await clinic.held("11:00")
     assert (await clinic.act(held["id"], "$release")).status_code in {200, 204}
     moved = parameters(appointment=("Uri", f"Appointment/{free['13:00']}"))
@@ -224,6 +238,16 @@ async def doctor_is_found(client: Any, url: str) -> None:
     assert (await client.get(url)).json()["name"] == [{"family": DIRECTORY}]
 
 
+async def _granted(app: Server) -> None:
+    assert app.door.world
+    grants = app.door.world.store.authorization.grants
+    scopes = parse(f"user/Appointment.rs?reason-code=urn:r|{CRITERIA}")
+    await grants.add(Grant("g", "app", "somebody", scopes))
+    found = await grants.get("g")
+    assert found
+    assert found.scopes == scopes
+
+
 async def test_nothing_that_names_a_patient_lies_in_clear(disk: Disk, redis_url: str, keys: str) -> None:
     settings = Settings(
         mongo_uri=disk.uri, redis_url=redis_url, mongo_database="stolen", environment="development", keys=keys,
@@ -237,6 +261,7 @@ async def test_nothing_that_names_a_patient_lies_in_clear(disk: Disk, redis_url:
         ) as client:
             client.headers["Content-Type"] = FHIR_JSON
             await _full_run(client)
+        await _granted(app)
     dump = disk.dump()
     disk.end()
     files = disk.files()

@@ -16,6 +16,7 @@ from fhir_server.services.authorization.launches import Launch
 from fhir_server.services.authorization.redirects import Redirected, Unredirectable, answer_url
 from fhir_server.services.world import World
 from fhir_server.store.authorization.grants import Grant
+from fhir_server.store.authorization.tickets import AUTHORIZE_REQUESTS, digest
 
 __all__ = ["Launch", "Pending", "Redirected", "Unredirectable", "approve", "begin", "deny", "get"]
 
@@ -61,7 +62,7 @@ async def begin(world: World, pairs: Sequence[tuple[str, str]]) -> Pending:
     )  # fmt: skip
     content = {
         "client": pending.client.id,
-        "scopes": str(pending.scopes),
+        "scopes": world.store.sealer.seal_bytes(_purpose(pending.id), str(pending.scopes).encode()),
         "redirect_uri": pending.redirect_uri,
         "state": pending.state.encode("utf-8", "surrogateescape"),
         "nonce": pending.nonce,
@@ -74,6 +75,11 @@ async def begin(world: World, pairs: Sequence[tuple[str, str]]) -> Pending:
     }
     await world.store.authorization.requests.put(pending.id, content, expires=now + WAITING_SECONDS)
     return pending
+
+
+def _purpose(id_: str) -> str:
+    """Where the scopes of a request are sealed: their criteria may say why somebody comes."""
+    return f"{AUTHORIZE_REQUESTS}/{digest(id_)}"
 
 
 def _needs_patient(scopes: Scopes, launch: Launch | None) -> bool:
@@ -89,7 +95,8 @@ async def get(world: World, id_: str) -> Pending | None:
     client = await clients.get(world, found["client"])
     if client is None or client.disabled:
         return None
-    scopes = within(parse(found["scopes"]), client.scopes)
+    asked = world.store.sealer.open_bytes(_purpose(id_), bytes(found["scopes"])).decode()
+    scopes = within(parse(asked), client.scopes)
     launch = Launch(**found["launch"]) if found["launch"] else None
     return Pending(
         id_, client, scopes, found["redirect_uri"], bytes(found["state"]).decode("utf-8", "surrogateescape"),

@@ -46,11 +46,11 @@ class Authorization:
 
     @classmethod
     def over(cls, connection: Connection, sealer: Sealer) -> Self:
-        """The collections of a connection; the sealer covers private keys."""
+        """The collections of a connection; the sealer covers private keys and scopes of grants."""
         return cls(
             Clients(connection),
             SigningKeys(connection, sealer),
-            Grants(connection),
+            Grants(connection, sealer),
             Tickets(connection, AUTHORIZE_REQUESTS),
             Tickets(connection, LAUNCHES),
             Tickets(connection, CODES),

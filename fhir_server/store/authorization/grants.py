@@ -12,6 +12,7 @@ from typing import Any
 
 from fhir_server.access.scopes import Scopes, parse
 from fhir_server.store.driver import Connection
+from fhir_server.store.sealing import Sealer
 
 GRANTS = "grants"
 
@@ -39,28 +40,29 @@ class Grant:
 
 
 class Grants:
-    """What stands; a revoked grant is not there."""
+    """What stands; a revoked grant is not there. Scopes are sealed: their criteria may say why somebody comes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, sealer: Sealer) -> None:
+        self._sealer = sealer
         self._collection = connection.collection(GRANTS)
 
     async def add(self, grant: Grant) -> None:
-        await self._collection.insert_one(_document(grant))
+        await self._collection.insert_one(self._document(grant))
 
     async def get(self, id_: str) -> Grant | None:
         found: dict[str, Any] | None = await self._collection.find_one({"_id": id_})
-        return _grant(found) if found else None
+        return self._grant(found) if found else None
 
     async def used(self, id_: str, now: int, until: int) -> Grant | None:
         """Note a use of it that issues tokens; None when it was revoked."""
         change = {"issued": True, "last_used": now, "until": datetime.fromtimestamp(until, UTC) if until else None}
         found = await self._collection.find_one_and_update({"_id": id_}, {"$set": change}, return_document=True)
-        return _grant(found) if found else None
+        return self._grant(found) if found else None
 
     async def of_account(self, account: str) -> list[Grant]:
         """The account's grants that were used, newest first."""
         asked = {"account": account, "issued": True}
-        return [_grant(one) for one in await self._collection.find(asked).sort("created", -1).to_list(None)]
+        return [self._grant(one) for one in await self._collection.find(asked).sort("created", -1).to_list(None)]
 
     async def revoke(self, id_: str, account: str | None = None) -> bool:
         """Whether it stood until now; with an account, only one of that account."""
@@ -73,27 +75,26 @@ class Grants:
         done = await self._collection.delete_many(asked)
         return int(done.deleted_count)
 
+    def _document(self, grant: Grant) -> dict[str, Any]:
+        return {
+            "_id": grant.id,
+            "client": grant.client,
+            "account": grant.account,
+            "scopes": self._sealer.seal_bytes(f"{GRANTS}/{grant.id}", str(grant.scopes).encode()),
+            "patient": grant.patient,
+            "session": grant.session,
+            "created": grant.created,
+            "last_used": grant.last_used,
+            "offline": grant.offline,
+            "until": datetime.fromtimestamp(grant.until, UTC) if grant.until else None,
+            "issued": grant.issued,
+            "context": grant.context,
+        }
 
-def _document(grant: Grant) -> dict[str, Any]:
-    return {
-        "_id": grant.id,
-        "client": grant.client,
-        "account": grant.account,
-        "scopes": str(grant.scopes),
-        "patient": grant.patient,
-        "session": grant.session,
-        "created": grant.created,
-        "last_used": grant.last_used,
-        "offline": grant.offline,
-        "until": datetime.fromtimestamp(grant.until, UTC) if grant.until else None,
-        "issued": grant.issued,
-        "context": grant.context,
-    }
-
-
-def _grant(found: dict[str, Any]) -> Grant:
-    until = int(found["until"].timestamp()) if found["until"] else 0
-    return Grant(
-        found["_id"], found["client"], found["account"], parse(found["scopes"]), found["patient"], found["session"],
-        found["created"], found["last_used"], found["offline"], until, found["issued"], found["context"],
-    )  # fmt: skip
+    def _grant(self, found: dict[str, Any]) -> Grant:
+        until = int(found["until"].timestamp()) if found["until"] else 0
+        scopes = self._sealer.open_bytes(f"{GRANTS}/{found['_id']}", bytes(found["scopes"])).decode()
+        return Grant(
+            found["_id"], found["client"], found["account"], parse(scopes), found["patient"], found["session"],
+            found["created"], found["last_used"], found["offline"], until, found["issued"], found["context"],
+        )  # fmt: skip
