@@ -18,6 +18,7 @@ PAST = {
     "services/held.py": "finds Slots that a booking fills; nothing leaves",
     "services/hold.py": "judges by writes.reached",
     "services/includes.py": "shown through the view",
+    "services/keyed.py": "judges what was answered under a key anew",
     "services/listing.py": "its query is narrowed by the policy, its pages shown through the view",
     "services/published.py": "times that are taken; nothing of them leaves",
     "services/rebuild.py": "works for nobody",
