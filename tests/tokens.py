@@ -46,7 +46,9 @@ class Issuer:
         return await self._token(f"{name} {scopes} {more}", lambda world: self._backend(world, name, scopes, more))
 
     async def _backend(self, world: World, name: str, scopes: str, more: dict[str, Any]) -> str:
-        client = await self._client(world, f"{name} {more}", EVERYTHING, frozenset({"client_credentials"}), **more)
+        client = await self._client(
+            world, f"{name} {more}", f"{EVERYTHING} launch", frozenset({"client_credentials"}), **more
+        )
         return (await tokens.issue(world, client=client, scopes=parse(scopes))).token
 
     async def person(self, account: Account, scopes: str, patient: str = "") -> str:

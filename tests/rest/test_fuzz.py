@@ -19,7 +19,8 @@ from fhir_server.services.world import World
 from tests.builders.fuzz import Fuzz
 
 COUNT = int(os.environ.get("FHIR_TEST_FUZZ", "4000"))
-LONG = 1.0
+LONG = 2.0
+"""Seconds, the best of three, on a machine that also does other work."""
 GROWTH_MB = 60
 INSIDES = (b"Traceback", b"pymongo", b"mongodb://", b"fhir_server/", b"site-packages", b"pydantic", b"127.0.0.1")
 
