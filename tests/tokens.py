@@ -105,7 +105,8 @@ class Bearer(httpx.Auth):
         yield request
 
     def sync_auth_flow(self, request: Any) -> Iterator[Any]:
-        raise NotImplementedError  # tests that call synchronously set the header themselves
+        msg = "a synchronous client sets the header itself, with a token of Issuer.backend"
+        raise TypeError(msg)
 
 
 def issuer_for(app: Server, base: str = "") -> Issuer:

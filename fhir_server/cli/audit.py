@@ -163,32 +163,19 @@ def _run(
     count: bool = False,
 ) -> T:
     """Run ``work`` in an open world; with ``count`` behind a bar of so many batches as there are."""
-    import asyncio
-
     from rich.console import Console
     from rich.progress import Progress
 
-    from fhir_server.bootstrap import open_world
-    from fhir_server.cli.start import read_settings
-    from fhir_server.embedded.refused import Refused
-    from fhir_server.store.driver import PyMongoError
+    from fhir_server.cli import opened
 
-    settings = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    async def counted(world: World) -> T:
+        if not count:
+            return await work(world, lambda _: None)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"audit {what}", total=await world.store.audit.count())
+            return await work(world, lambda steps: bar.advance(task, steps))
 
-    async def run() -> T:
-        async with open_world(settings) as opened:
-            world = opened.world
-            if not count:
-                return await work(world, lambda _: None)
-            with Progress(console=Console(stderr=True), transient=True) as bar:
-                task = bar.add_task(f"audit {what}", total=await world.store.audit.count())
-                return await work(world, lambda steps: bar.advance(task, steps))
-
-    try:
-        return asyncio.run(run())
-    except PyMongoError as failed:
-        msg = "MongoDB does not answer; check FHIR_MONGO_URI or start it."
-        raise Refused(msg) from failed
+    return opened.run(counted, mongo_uri)
 
 
 async def _recorded(world: World, what: str, *patients: str) -> None:

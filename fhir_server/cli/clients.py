@@ -165,23 +165,11 @@ def _shown(client: Client) -> dict[str, Any]:
 
 def _run(mongo_uri: str | None, work: Callable[[World], Awaitable[Any]]) -> Any:
     """What the work gives. Raises Refused with the sentence of what it refuses."""
-    import asyncio
-
-    from fhir_server.bootstrap import open_world
-    from fhir_server.cli.start import read_settings
+    from fhir_server.cli import opened
     from fhir_server.embedded.refused import Refused
     from fhir_server.services.authorization.clients import UnfitClientError
-    from fhir_server.store.driver import PyMongoError
-
-    settings = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
-
-    async def run() -> Any:
-        async with open_world(settings) as opened:
-            return await work(opened.world)
 
     try:
-        return asyncio.run(run())
+        return opened.run(work, mongo_uri)
     except UnfitClientError as unfit:
         raise Refused(f"{str(unfit)[:1].upper()}{str(unfit)[1:]}.") from unfit
-    except PyMongoError as failed:
-        raise Refused("MongoDB does not answer; check FHIR_MONGO_URI or start it.") from failed

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fhir_server.cli import opened
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fhir_server.services.world import World
-    from fhir_server.settings import Settings
 
 keys_app = typer.Typer(help="Show and replace the keys of data at rest.", no_args_is_help=True)
 
@@ -40,7 +41,7 @@ def status(*, mongo_uri: Uri = None) -> None:
         if await resealing.is_stopped(store):
             print("A rotation was stopped: fhir-server keys rotate goes on with it.")
 
-    _run(_settings(mongo_uri), work)
+    opened.run(work, mongo_uri)
 
 
 @keys_app.command("rotate")
@@ -59,7 +60,7 @@ def rotate(
     if kek != bool(to):
         msg = "--kek and --to belong together: --kek --to vault:https://vault.example:8200/transit/fhir"
         raise Refused(msg)
-    _run(_settings(mongo_uri), _rewrap(to) if kek else _rotate)
+    opened.run(_rewrap(to) if kek else _rotate, mongo_uri)
 
 
 @keys_app.command("rotate-signing")
@@ -72,7 +73,7 @@ def rotate_signing(*, mongo_uri: Uri = None) -> None:
         await keys.rotate(world, "id")
         print("New keys are in the JWKS; they sign an hour from now.")
 
-    _run(_settings(mongo_uri), work)
+    opened.run(work, mongo_uri)
 
 
 def _rewrap(to: str) -> Callable[[World], Awaitable[None]]:
@@ -108,27 +109,3 @@ async def _rotate(world: World) -> None:
     if done.unreadable:
         print(f"{len(done.unreadable)} documents do not open; no key is retired")
         raise typer.Exit(1)
-
-
-def _settings(mongo_uri: str | None) -> Settings:
-    from fhir_server.cli.start import read_settings
-
-    return read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
-
-
-def _run(settings: Settings, work: Callable[[World], Awaitable[None]]) -> None:
-    import asyncio
-
-    from fhir_server.bootstrap import open_world
-    from fhir_server.embedded.refused import Refused
-    from fhir_server.store.driver import PyMongoError
-
-    async def run() -> None:
-        async with open_world(settings) as opened:
-            await work(opened.world)
-
-    try:
-        asyncio.run(run())
-    except PyMongoError as failed:
-        msg = "MongoDB does not answer; check FHIR_MONGO_URI or start it."
-        raise Refused(msg) from failed

@@ -173,25 +173,12 @@ def _password() -> str:
 
 
 def _run(work: Callable[[World], Awaitable[_T]], mongo_uri: str | None) -> _T:
-    """Raises Refused with what the accounts refuse, and where MongoDB does not answer."""
-    import asyncio
-
-    from fhir_server.bootstrap import open_world
-    from fhir_server.cli.start import read_settings
+    """Raises Refused with what the accounts refuse."""
+    from fhir_server.cli import opened
     from fhir_server.errors import Problem
-    from fhir_server.store.driver import PyMongoError
-
-    settings = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
-
-    async def run() -> _T:
-        async with open_world(settings) as opened:
-            return await work(opened.world)
 
     try:
-        return asyncio.run(run())
+        return opened.run(work, mongo_uri)
     except Problem as refused:
         first, *more = (issue.text for issue in refused.issues)
         raise Refused(f"{first[:1].upper()}{first[1:]}.", *more) from refused
-    except PyMongoError as failed:
-        msg = "MongoDB does not answer; check FHIR_MONGO_URI or start it."
-        raise Refused(msg) from failed
