@@ -10,6 +10,8 @@ from datetime import date
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
+
 Modality = Literal["in-person", "video", "phone"]
 Channel = Literal["online", "phone", "staff", "referral", "waitlist", "interface"]
 
@@ -100,6 +102,7 @@ class Policy:
     max_reschedules: int | None = None
     overbooking: int | None = None
     assignment: Literal["earliest", "established", "round-robin", "least-loaded", "continuity"] | None = None
+    waitlist: WaitlistTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

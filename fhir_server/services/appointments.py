@@ -38,6 +38,7 @@ from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
+from fhir_server.services.waitlist import entries
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, of_appointment, of_proposal, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -63,6 +64,7 @@ async def create(
     :raises Problem: what the engine refuses.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
+    resource = entries.prepared(world, caller, resource)
 
     async def work() -> Stored:
         if takes_time(resource["status"]):
@@ -118,6 +120,7 @@ async def change(world: World, caller: Caller, before: Stored | None, after: dic
         except Changed:
             return None
     old = parse(before.body)
+    after = entries.prepared(world, caller, after, before)
     if not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")

@@ -21,6 +21,7 @@ from fhir_server.fhir.temporal import (
 )
 from fhir_server.scheduling.contradiction import Contradiction, contradictions
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 from fhir_server.services.actors import reference_of
 from fhir_server.services.term_shapes import DAYS, EXTENSIONS, OWN, TIMEZONE, check_zone, faults, value_of
 
@@ -141,7 +142,28 @@ def policy(resource: Resource) -> Policy:
         max_reschedules=_one(stated, "maxReschedules"),
         overbooking=_one(stated, "overbooking"),
         assignment=_one(stated, "assignment"),
+        waitlist=_waitlist(_parts(stated["waitlist"][0])) if "waitlist" in stated else None,
     )
+
+
+def _waitlist(stated: Parts) -> WaitlistTerms:
+    """The settings of the waitlist, a part of the policy with parts of its own."""
+    return WaitlistTerms(
+        ordering=tuple(stated.get("ordering", ())) or None,
+        offer_duration=_length(stated, "offerDuration"),
+        stop_before=_length(stated, "stopBefore"),
+        quiet_start=_time(stated, "quietStart"),
+        quiet_end=_time(stated, "quietEnd"),
+        max_offers=_one(stated, "maxOffers"),
+        established_with=_one(stated, "establishedWith"),
+        show_position=_one(stated, "showPosition"),
+        offer_free_time=_one(stated, "offerFreeTime"),
+    )
+
+
+def stated(resource: Resource, url: str) -> list[Parts]:
+    """The parts of each extension with this URL, values by name."""
+    return [parts for _, parts in _stated(resource, url)]
 
 
 def problems(resource: Resource) -> list[Issue]:
