@@ -86,8 +86,7 @@ class Store:
         await self.keys.open(sealed=await layout.is_sealed(self.connection))
         outdated = await layout.settle(self.connection, self.vault)
         existing = set(await self.connection.database.list_collection_names())
-        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS)
-        own += (TOLD, LEASES, WORK)
+        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS, TOLD, LEASES, WORK)
         for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
             if name not in existing:
                 await self.connection.create(name)

@@ -47,9 +47,8 @@ def models() -> Mapping[str, list[IndexModel]]:
         found[type_].append(_wildcard(fields))
     found.setdefault("Slot", []).append(IndexModel([("wall", 1)], unique=True, **_only("wall")))
     found.setdefault("Appointment", []).append(IndexModel([("placer", 1)], unique=True, **_only("placer")))
-    for type_ in found:
-        found[type_] += [IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics")]
-        found[type_].append(outbox.MARKED)
+    for of_type in found.values():
+        of_type += [outbox.MARKED, *(IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics"))]
     for type_ in ("Slot", "Appointment"):
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):

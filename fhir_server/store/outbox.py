@@ -1,4 +1,4 @@
-"""The outbox: versions from which nothing has followed yet carry a mark; what was told is noted in the act that told it.
+"""The outbox: versions from which nothing followed yet carry a mark; what was told is noted in the act that told it.
 
 A mark (``news``) is written with its version, atomically, whether in a transaction or not; so no fact is lost, and a
 write costs nothing more. A version that is replaced takes its mark along into ``history``. Whoever relays notes in
@@ -146,12 +146,12 @@ class Outbox:
         if not done.matched_count:
             raise LostLeaseError
 
-    async def changes(self) -> AsyncIterator[str]:
-        """The type of whatever is written, as a change stream tells it; ends when the stream breaks.
+    async def changes(self, *others: str) -> AsyncIterator[str]:
+        """The type (or other collection) of whatever is written, as a change stream tells; ends when that breaks.
 
         It only wakes: what it misses is found by its mark. https://www.mongodb.com/docs/manual/changeStreams/
         """
-        wanted = {"operationType": {"$in": ["insert", "replace"]}, "ns.coll": {"$in": list(RESOURCE_TYPES)}}
+        wanted = {"operationType": {"$in": ["insert", "replace"]}, "ns.coll": {"$in": [*RESOURCE_TYPES, *others]}}
         pipeline = [{"$match": wanted}, {"$project": {"ns": 1}}]
         opening = self._connection.database.watch(pipeline)
         try:

@@ -6,8 +6,8 @@ waiting   nobody has it; ``sent`` is when it was last handed to the workers (by 
 running   a worker has it (``token``) until ``lease`` (by the database's clock)
 dead      given up; ``error`` says why; an operator replays it
 
-What is done is deleted. ``due`` is compared with the clock of the world, which development can move; leases and ``sent``
-with that of the database. No patient data: ``about`` holds ids.
+What is done is deleted. ``due`` is compared with the clock of the world, which development can move; leases and
+``sent`` with that of the database. No patient data: ``about`` holds ids.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from fhir_server.store.unit import Unit
 
 WORK = "work"
 INDEXES = {WORK: [IndexModel([("state", 1), ("due", 1)]), IndexModel([("kind", 1), ("key", 1)])]}
-LEASE_SECONDS = 120
+LEASE_SECONDS = 30
+"""Renewed while the work is done; so long after a worker died another one may take it."""
+
 RESEND_SECONDS = 15
 """What was handed out and not begun is handed out again: the broker may have lost it."""
 
@@ -84,7 +86,7 @@ class Work:
     async def plan(
         self, unit: Unit | None, kind: str, key: str, due: int, about: Mapping[str, Any] | None = None
     ) -> None:
-        """Let it be done at ``due`` (ms), once, unless it is planned anew: then at the new time, with the new ``about``.
+        """Let it be done at ``due`` (ms), once; planned anew, at the new time and with the new ``about``.
 
         Work that runs meanwhile runs again.
 
@@ -147,6 +149,13 @@ class Work:
             return_document=ReturnDocument.AFTER,
         )  # fmt: skip
         return _task(found) if found else None
+
+    async def renew(self, task: Task) -> None:
+        """Keep it for another while."""
+        await self._collection.update_one(
+            {"_id": task.id, "token": task.token},
+            [{"$set": {"lease": {"$add": ["$$NOW", LEASE_SECONDS * 1000]}}}],
+        )
 
     async def settle(self, unit: Unit | None, task: Task) -> None:
         """It is done, if this unit commits; what was planned anew meanwhile waits for its turn.

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from fhir_server.log import get_logger
 from fhir_server.services.following.performance import DeadError
 from fhir_server.services.following.relay import FOLLOW, follow_again
 from fhir_server.services.following.table import PERFORMERS
 from fhir_server.services.world import World
+from fhir_server.store.driver import PyMongoError
 from fhir_server.store.work import LEASE_SECONDS, TakenError, Task
 
 MOST_ATTEMPTS = 12
 FIRST_PAUSE_MS = 5_000
 LONGEST_PAUSE_MS = 3_600_000
-LONGEST_SECONDS = LEASE_SECONDS - 20
-"""A performer is stopped before its lease ends."""
+LONGEST_SECONDS = 100
+"""A performer that takes longer is stopped, and tried again."""
 
 log = get_logger("work")
 
@@ -39,7 +42,7 @@ async def perform(world: World, kind: str, key: str) -> str | None:
         await work.give_up(task, "no such kind of work")
         return "dead"
     try:
-        async with asyncio.timeout(LONGEST_SECONDS):
+        async with asyncio.timeout(LONGEST_SECONDS), _kept(world, task):
             result = await performer(world.own(), task)
     except TakenError:
         return None  # withdrawn, or somebody else's: nothing of ours was written
@@ -53,6 +56,25 @@ async def perform(world: World, kind: str, key: str) -> str | None:
         return "done"
     await work.again(task, result.due, kept=result.kept, error=result.reason)
     return "again"
+
+
+@asynccontextmanager
+async def _kept(world: World, task: Task) -> AsyncIterator[None]:
+    """The lease is renewed as long as the work takes."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            with suppress(PyMongoError):
+                await world.store.work.renew(task)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
 
 
 async def _failed(world: World, task: Task, failed: Exception) -> str:

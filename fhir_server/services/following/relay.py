@@ -1,8 +1,8 @@
 """The relay: tells facts to those who follow, each version once, in order, in one transaction with what follows.
 
 One process at a time leads, so that facts come in order; were there two, the notes of what was told would keep each
-from telling what the other told. A fact on which a follower fails is set apart (work of kind ``follow``) and tried again by
-itself, so that the others do not wait for it.
+from telling what the other told. A fact on which a follower fails is set apart (work of kind ``follow``) and tried
+again by itself, so that the others do not wait for it.
 """
 
 from __future__ import annotations
