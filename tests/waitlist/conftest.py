@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest_asyncio
 
+from fhir_server.services.world import World
 from tests.builders.waiting import Waiting
 from tests.scans import no_scans
 from tests.tokens import Issuer
@@ -14,8 +15,8 @@ __all__ = ["no_scans"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def clinic(client: Any, issuer: Issuer) -> Waiting:
+async def clinic(client: Any, issuer: Issuer, world: World) -> Waiting:
     made = Waiting(client)
-    made.issuer = issuer
+    made.issuer, made.world = issuer, world
     await made.opened()
     return made

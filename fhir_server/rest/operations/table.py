@@ -22,6 +22,7 @@ from fhir_server.rest.operations import (
     lookup,
     match,
     meta,
+    offer,
     release,
     reschedule,
     translate,
@@ -60,6 +61,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("Appointment", "join-waitlist"): Operation(
         "Appointment-join-waitlist", join_waitlist.handle, type=True, instance=False
     ),
+    ("Appointment", "offer"): Operation("Appointment-offer", offer.handle, type=False, instance=True),
     ("Appointment", "waitlist"): Operation(
         "Appointment-waitlist", waitlist.handle, type=True, instance=False, safe=True
     ),

@@ -175,3 +175,8 @@ async def established(
     where |= seen_by(world, keys) if keys else {"clinics": {"$in": sorted(clinics)}}
     rows = await world.store.resources.find("Appointment", where, fields={"patients": 1})
     return frozenset(one for row in rows for one in row.get("patients") or ()) & frozenset(patients)
+
+
+def status_of(found: Stored) -> str:
+    """``Appointment.status``."""
+    return str(parse(found.body)["status"])

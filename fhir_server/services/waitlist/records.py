@@ -42,6 +42,11 @@ def is_offer(extra: Mapping[str, Any]) -> bool:
     return extra.get(OFFERED) is not None and extra.get("expires") is not None
 
 
+def waits(found: Any) -> bool:
+    """Whether a stored Appointment is an entry of the waitlist, one that is offered something included."""
+    return bool(found.extra.get(WAITS))
+
+
 def waits_of(resource: Mapping[str, Any], extra: Mapping[str, Any], bases: Sequence[str]) -> list[str] | None:
     """What an entry waits for: references of services and tokens of codes; None for what is no entry."""
     if resource.get("status") != "waitlist" and not extra.get(OFFERED):
