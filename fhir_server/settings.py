@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(60, ge=1, le=60, description="life of an access token of a person")
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
+    egress_allow: str = Field(
+        "", description="networks and hosts inside that notifications may go to: 10.1.0.0/16,emr.clinic.example"
+    )
+    egress_ca: str = Field("", description="file of CAs that receivers' certificates may come from besides public ones")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")
