@@ -6,7 +6,7 @@ import zoneinfo
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CANONICAL = "https://fhir-scheduling.example/fhir/"
@@ -55,6 +55,21 @@ class Settings(BaseSettings):
         "", description="networks and hosts inside that notifications may go to: 10.1.0.0/16,emr.clinic.example"
     )
     egress_ca: str = Field("", description="file of CAs that receivers' certificates may come from besides public ones")
+    smtp_url: SecretStr = Field(SecretStr(""), description="SMTP server, e.g. smtp://user:password@host:587?starttls")
+    mail_from: str = Field("", description="sender of e-mail, e.g. Clinic <mail@clinic.example>")
+    sendgrid_key: SecretStr = Field(SecretStr(""), description="API key of SendGrid; e-mail goes there and not by SMTP")
+    sendgrid_webhook_key: str = Field("", description="public key by which SendGrid signs its events")
+    twilio_account: str = Field("", description="account SID of Twilio, for text messages and calls")
+    twilio_token: SecretStr = Field(SecretStr(""), description="auth token of Twilio")
+    twilio_from: str = Field("", description="number (+15550100) or messaging service (MG…) that texts come from")
+    fcm_credentials: str = Field("", description="file of the service account of a Firebase project, for Android")
+    apns_key: str = Field("", description="file (.p8) of Apple's key for push messages")
+    apns_key_id: str = Field("", description="id of Apple's key")
+    apns_team: str = Field("", description="id of the team at Apple")
+    apns_topic: str = Field("", description="bundle id of the app at Apple")
+    apns_sandbox: bool = Field(False, description="whether Apple's development service is used")
+    vapid_key: str = Field("", description="PEM file of our P-256 key for web push")
+    vapid_subject: str = Field("", description="mailto: or https: URL of who answers for web push")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")
