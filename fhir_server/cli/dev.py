@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import sys
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from fhir_server.cli import time_lapse as lapse
 from fhir_server.cli.following import following
 from fhir_server.cli.start import (
     behind_proxy,
@@ -69,6 +71,9 @@ def dev(
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Start a worker and beat, for what follows from a booking.")
     ] = True,
+    time_lapse: Annotated[
+        bool, typer.Option("--time-lapse", help="Let a week pass in a minute, and show what is sent after a booking.")
+    ] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Delete the data folder's data first.")] = False,
 ) -> None:
     """Start everything on this machine: databases, a demo clinic, the server, a worker and beat."""
@@ -85,6 +90,8 @@ def dev(
     with bind(host, port) as listener, bind("127.0.0.1", 0) as mail:
         with _status("Starting MongoDB and Redis …"):
             running = databases.start(folder, mongo_uri and stated.mongo_address, redis_url, reset=reset)
+        if reset:
+            shutil.rmtree(folder / "outbox", ignore_errors=True)
         with running:
             settings = read_settings(
                 mongo_uri=running.mongo_uri,
@@ -94,6 +101,7 @@ def dev(
                 environment="development",
                 workers=1,
                 outbox_folder=str(folder / "outbox"),
+                clock=lapse.clock() if time_lapse else stated.clock,
                 **_mail(mail, stated),
                 require_second_factor=False,
                 keys=stated.keys or f"file:{folder / 'key'}",
@@ -230,6 +238,9 @@ async def _serve(
             lines = await _first_steps(base, root, folder) if demo else (NO_DEMO,)
             outbox = f"outbox     {root}/dev/outbox shows what is sent to people"
             print(f"FHIR base  {base}", *notes, outbox, *lines, LAST, sep="\n", flush=True)
+            if settings.clock.startswith("x") and demo:
+                watching = asyncio.create_task(lapse.watch(settings, root, USER, SERVICE, PATIENT))
+                serving.add_done_callback(lambda _: watching.cancel())
         await serving
     if not server.started:
         raise Refused("The server did not start; the lines above say why.")
