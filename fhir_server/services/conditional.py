@@ -30,6 +30,7 @@ from fhir_server.services.resources import Change, Written
 from fhir_server.services.search import Chains
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.versions import new_id, version_of
+from fhir_server.services.waitlist.responses import respond
 from fhir_server.services.world import Caller, World
 from fhir_server.store.epoch import CATALOGUE_TYPES
 from fhir_server.store.resources import Stored, stored
@@ -115,6 +116,10 @@ async def create(
         engine = appointments.create if type_ == "Appointment" else slots.create
         written = await engine(world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
+    if type_ == "AppointmentResponse" and (
+        answered := await respond(world, caller, resource, id_, clinics, None, keyed, "POST", already)
+    ):
+        return Written(answered, created=answered.id == id_, changed=answered.id == id_)
     await resources.check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST", clinics=clinics)
 

@@ -206,7 +206,7 @@ class Story:
             and doctor in [one["reference"] for one in wish.get("actor", [{"reference": doctor}])]
             and DAYS[local.weekday()] in wish.get("daysOfWeek", DAYS)
             and ("morning" if local.hour < 12 else "afternoon") in wish.get("partOfDay", ("morning", "afternoon"))
-            and ms(entry.body["requestedPeriod"][0]["start"]) <= start
+            and ms(entry.body["created"]) <= start
             and end <= ms(entry.body["requestedPeriod"][0]["end"])
             and (held is None or held.status != "booked" or start < ms(held.body["start"]))
             and not any(ms(one["start"]) == start and doctor.rpartition("/")[2] in one["schedule"]["reference"]

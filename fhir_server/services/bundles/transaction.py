@@ -207,7 +207,7 @@ class _Running:
 
 
 def _is_plain(act: Act) -> bool:
-    return act.after is not None and act.known.entry.type not in ENGINE_TYPES
+    return act.after is not None and act.known.entry.type not in ENGINE_TYPES | {"AppointmentResponse"}
 
 
 def _untouched(one: Known) -> Outcome:
