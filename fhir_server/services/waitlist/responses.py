@@ -66,9 +66,11 @@ async def respond(
             await keyed.remember(world, unit, after, 201)
         written[:] = [after]
 
-    act = accept if said == "accepted" else decline
     try:
-        await act(world, caller, found.id, _named(response), also=also)
+        if said == "accepted":
+            await accept(world, caller, found.id, _named(response), also=also)
+        else:
+            await decline(world, caller, found.id, _named(response), outcome="declined", also=also)
     except _Known as known:
         return known.found
     return written[0]
