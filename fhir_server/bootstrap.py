@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +20,7 @@ from fhir_server.remote import kms
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
+from fhir_server.services.access import followers
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
 from fhir_server.services.audit.recorder import Recorder
@@ -50,7 +52,7 @@ def build(settings: Settings) -> World:
     aliases = alias_check(settings.bases)
     known = definitions.load(artifacts.search_parameters)
     store = open_store(settings, kms.of(settings.keys), known)
-    return World(
+    world = World(
         settings=settings,
         store=store,
         artifacts=artifacts,
@@ -69,6 +71,8 @@ def build(settings: Settings) -> World:
         hosts=settings.hosts,
         clock=_now,
     )
+    store.units.after = partial(followers.after_write, world)
+    return world
 
 
 def _now() -> int:
@@ -106,6 +110,7 @@ async def prepare(world: World) -> None:
         log.info("search values of an older layout are made anew")
         await rebuild_index(world, verify=False)
         await world.store.reindexed()
+    await followers.settle(world)
 
 
 @asynccontextmanager

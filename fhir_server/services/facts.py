@@ -151,7 +151,7 @@ def schedule_facts(schedule: Resource, around: Mapping[str, Resource], sealed: C
                 *((role, "organization") for role in roles),
                 *((around[one], "providedBy") for one in actors if one in around),
             ]
-            if (one := reference_of(holder.get(name)))
+            if (one := reference_of(holder.get(name))).startswith("Organization/")
         )
     )
     homes = [around[one] for one in organizations if one in around]

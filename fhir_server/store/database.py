@@ -18,9 +18,10 @@ from fhir_server.store.authorization.epoch import AccessEpoch
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.emergencies import EMERGENCIES, Emergencies
-from fhir_server.store.epoch import EPOCH, Epoch
+from fhir_server.store.epoch import Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.keys import Keys, Kms
+from fhir_server.store.moves import EPOCH, Moves
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.sealing import Sealer
 from fhir_server.store.secrets import Secrets
@@ -53,6 +54,7 @@ class Store:
     access_epoch: AccessEpoch
     audit: Audit
     markers: Markers
+    moves: Moves
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -131,4 +133,5 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         AccessEpoch(connection),
         Audit(record, secrets, keys.sealer),
         Markers(connection),
+        Moves(connection),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history
+from fhir_server.store import history, moves
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -56,6 +56,7 @@ def models() -> Mapping[str, list[IndexModel]]:
     found[HISTORY] = [history.INDEX]
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
+    found[moves.EPOCH] = [moves.INDEX]
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
     found[ACCOUNTS] = [IndexModel([("key", 1)], unique=True)]
