@@ -53,7 +53,7 @@ def models() -> Mapping[str, list[IndexModel]]:
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
-    found[HISTORY] = [history.INDEX]
+    found[HISTORY] = [history.INDEX, IndexModel([("patients", 1)], **_only("patients"))]
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
     found[moves.EPOCH] = [moves.INDEX]

@@ -195,11 +195,16 @@ class Resources:
         )
 
     async def about(self, patient: str, types: Sequence[str]) -> list[tuple[str, str]]:
-        """Type and id of everything of some types that is about a Patient, deletion markers included; one command."""
+        """Type and id of everything of some types that is or was about a Patient, once or more often; one command."""
         stages: list[dict[str, Any]] = []
         for type_ in types:
             mine: list[dict[str, Any]] = [{"$match": {"patients": patient}}, {"$project": {"t": {"$literal": type_}}}]
             stages += [{"$unionWith": {"coll": type_, "pipeline": mine}}] if stages else mine
+        former = [
+            {"$match": {"patients": patient, "type": {"$in": list(types)}}},
+            {"$project": {"t": "$type", "_id": "$id"}},
+        ]
+        stages.append({"$unionWith": {"coll": HISTORY, "pipeline": former}})
         found = await self._connection.aggregate(types[0], stages, self._session)
         return [(one["t"], one["_id"]) for one in found]
 

@@ -281,7 +281,7 @@ async def _appointments(world: World, parameter: str, names: Sequence[str]) -> N
 
 async def _restamp_all(world: World, found: Sequence[tuple[str, str]]) -> None:
     for type_ in sorted({one for one, _ in found}):
-        ids = [id_ for one, id_ in found if one == type_]
+        ids = sorted({id_ for one, id_ in found if one == type_})
         for first in range(0, len(ids), BATCH):
             rows = await world.store.resources.rows(
                 type_, {"_id": {"$in": ids[first : first + BATCH]}}, fields={"idx": 0}
