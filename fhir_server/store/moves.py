@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import IndexModel
+from pymongo import DeleteOne, IndexModel, UpdateOne
 
 from fhir_server.store.driver import Connection
 
@@ -69,11 +69,14 @@ class Moves:
         found = self._collection.find(is_due(now_ms() if at is None else at), sort=[("due", 1)], limit=AT_ONCE)
         return [read(one) for one in await found.to_list(None)]
 
-    async def looked(self, move: Move) -> None:
-        """Everything followed for now; after the last look the move is over."""
-        mine = {"_id": f"moved|{move.reference}", "token": move.token, "look": move.look}
-        if move.look >= len(LOOKS_MS):
-            await self._collection.delete_one(mine)
-        else:
-            later = {"look": move.look + 1, "due": now_ms() + LOOKS_MS[move.look]}
-            await self._collection.update_one(mine, {"$set": later})
+    async def looked(self, moves: Sequence[Move]) -> None:
+        """Everything followed these for now; after its last look a move is over."""
+        done: list[UpdateOne | DeleteOne] = []
+        for move in moves:
+            mine = {"_id": f"moved|{move.reference}", "token": move.token, "look": move.look}
+            if move.look < len(LOOKS_MS):
+                later = {"look": move.look + 1, "due": now_ms() + LOOKS_MS[move.look]}
+                done.append(UpdateOne(mine, {"$set": later}))
+            else:
+                done.append(DeleteOne(mine))
+        await self._collection.bulk_write(done, ordered=False)

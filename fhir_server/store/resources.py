@@ -194,14 +194,18 @@ class Resources:
             {**self._vault.where(where), "clinics": {"$ne": list(clinics)}}, {"$set": {"clinics": list(clinics)}}
         )
 
-    async def about(self, patient: str, types: Sequence[str]) -> list[tuple[str, str]]:
-        """Type and id of everything of some types that is or was about a Patient, once or more often; one command."""
+    async def about(self, patients: Sequence[str], types: Sequence[str]) -> list[tuple[str, str]]:
+        """Type and id of everything of some types that is or was about Patients, once or more often; one command."""
+        named = list(patients)
         stages: list[dict[str, Any]] = []
         for type_ in types:
-            mine: list[dict[str, Any]] = [{"$match": {"patients": patient}}, {"$project": {"t": {"$literal": type_}}}]
+            mine: list[dict[str, Any]] = [
+                {"$match": {"patients": {"$in": named}}},
+                {"$project": {"t": {"$literal": type_}}},
+            ]
             stages += [{"$unionWith": {"coll": type_, "pipeline": mine}}] if stages else mine
         former = [
-            {"$match": {"patients": patient, "type": {"$in": list(types)}}},
+            {"$match": {"patients": {"$in": named}, "type": {"$in": list(types)}}},
             {"$project": {"t": "$type", "_id": "$id"}},
         ]
         stages.append({"$unionWith": {"coll": HISTORY, "pipeline": former}})

@@ -137,9 +137,18 @@ def showing(stored: Stored | None) -> dict[str, Sequence[str]]:
     return dict.fromkeys(extra.get("slots") or extra.get("shown") or (), ())
 
 
-async def clinics_now(world: World, stored: Stored, resource: Mapping[str, Any]) -> tuple[str, ...]:
-    """The clinics that a stored version would have if it were written now."""
-    return await clinics_of(world, resource, stored.extra.get("clinics") or (), showing(stored))
+async def clinics_now(
+    world: World, stored: Stored, resource: Mapping[str, Any], slots: Mapping[str, Sequence[str]] | None = None
+) -> tuple[str, ...]:
+    """The clinics that a stored version would have if it were written now.
+
+    :param slots: clinics of some Slots, which need not be read then.
+    """
+    shown = showing(stored)
+    if slots:
+        named = (reference_of(one, world.bases) for one in resource.get("slot", ()))
+        shown = {one: slots.get(one, ()) for one in (*shown, *named)}
+    return await clinics_of(world, resource, stored.extra.get("clinics") or (), shown)
 
 
 async def _of_patients(world: World, resource: Mapping[str, Any]) -> list[str]:

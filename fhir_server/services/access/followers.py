@@ -27,11 +27,11 @@ from fhir_server.fhir.json import parse
 from fhir_server.log import get_logger
 from fhir_server.scheduling.proposal import decode
 from fhir_server.services import terms
-from fhir_server.services.access.about import clinics_now
+from fhir_server.services.access.about import clinics_now, showing
 from fhir_server.services.actors import reference_of
 from fhir_server.store.driver import PyMongoError
 from fhir_server.store.moves import Move
-from fhir_server.store.resources import BATCH, Stored, history_id, old, stored
+from fhir_server.store.resources import BATCH, HISTORY, Stored, history_id, old, stored
 from fhir_server.store.unit import Unit
 
 if TYPE_CHECKING:
@@ -54,8 +54,11 @@ _LENT_BY_NEW = {**_LENT, **dict.fromkeys(("Device", "HealthcareService", "Locati
 """The same of something new, whose id nobody can have named yet."""
 
 TRIES = 8
+TOGETHER = 200
+"""Resources that follow together; requests of others go on between them."""
+
 LATER_AT_ONCE = 4
-"""Moves that one request looks at once more; it adds fewer."""
+"""Moves of other things than Patients that one request looks at once more."""
 
 log = get_logger("access")
 
@@ -174,32 +177,41 @@ async def _follow(world: World, at: int | None = None) -> bool:
         due = await world.store.moves.due(at)
         while due:
             first = [one for one in due if not one.look]
-            for move in first or due[:LATER_AT_ONCE]:
-                world.catalogue.begin()
-                await _look(world, move)
-                await world.store.moves.looked(move)
+            await _look(world, first or due)
             if not first:
                 break
             due = await world.store.moves.due(at)
         return bool(due)
 
 
-async def _look(world: World, move: Move) -> None:
-    type_, _, id_ = move.reference.partition("/")
-    if type_ == "Patient":
-        await _restamp_all(world, await world.store.resources.about(move.reference, ABOUT_PATIENTS))
-    elif type_ == "Slot":
-        await _appointments(world, "slot", [move.reference])
-    else:
-        await _of_directory(world, type_, id_)
+async def _look(world: World, due: Sequence[Move]) -> None:
+    """Follow Patients together and others one by one; of what is looked at once more only some of these."""
+    world.catalogue.begin()
+    patients = [one for one in due if one.reference.startswith("Patient/")]
+    if patients:
+        about = await world.store.resources.about([one.reference for one in patients], ABOUT_PATIENTS)
+        await _restamp_all(world, about, former=True)
+        await world.store.moves.looked(patients)
+    others = [one for one in due if not one.reference.startswith("Patient/")]
+    for move in others if due and not due[0].look else others[:LATER_AT_ONCE]:
+        world.catalogue.begin()
+        type_, _, id_ = move.reference.partition("/")
+        if type_ == "Slot":
+            await _appointments(world, "slot", [move.reference])
+        else:
+            await _of_directory(world, type_, id_)
+        await world.store.moves.looked([move])
 
 
 async def former(world: World, stored: Stored) -> Stored:
     """A former version as it is judged inside walls: it is not in clinics any more that it would not have now."""
     if world.policy.caller.clinics is None or not stored.body or stored.type not in (*ABOUT_PATIENTS, "Slot"):
         return stored
-    now = await clinics_now(world.own(), stored, parse(stored.body))
-    clinics = [one for one in stored.extra.get("clinics") or () if one in now]
+    before = stored.extra.get("clinics") or ()
+    now = await clinics_now(world.own(), stored, parse(stored.body)) if before else ()
+    if set(now).issuperset(before):
+        return stored
+    clinics = [one for one in before if one in now]
     return replace(stored, extra={**stored.extra, "clinics": clinics})
 
 
@@ -279,36 +291,62 @@ async def _appointments(world: World, parameter: str, names: Sequence[str]) -> N
     await _restamp_all(world, [("Appointment", one.partition("/")[2]) for one in sorted(found)])
 
 
-async def _restamp_all(world: World, found: Sequence[tuple[str, str]]) -> None:
+async def _restamp_all(world: World, found: Sequence[tuple[str, str]], *, former: bool = False) -> None:
+    """Give resources the clinics of now.
+
+    :param former: look at former versions also where the present one has them already.
+    """
     for type_ in sorted({one for one, _ in found}):
         ids = sorted({id_ for one, id_ in found if one == type_})
-        for first in range(0, len(ids), BATCH):
-            rows = await world.store.resources.rows(
-                type_, {"_id": {"$in": ids[first : first + BATCH]}}, fields={"idx": 0}
-            )
-            for row in rows:
-                await _restamp(world, stored(type_, row))
+        for first in range(0, len(ids), TOGETHER):
+            some = {"_id": {"$in": ids[first : first + TOGETHER]}}
+            rows = [stored(type_, one) for one in await world.store.resources.rows(type_, some, fields={"idx": 0})]
+            slots = await _known_slots(world, rows) if type_ == "Appointment" else {}
+            for one in rows:
+                await _restamp(world, one, slots, former=former)
+            await asyncio.sleep(0)  # others are to have their turn
 
 
-async def _restamp(world: World, current: Stored) -> None:
+async def _known_slots(world: World, appointments: Sequence[Stored]) -> dict[str, tuple[str, ...]]:
+    """The clinics of the Slots of several Appointments, with one query."""
+    names = {name for one in appointments for name in showing(one)}
+    for one in appointments:
+        slots = parse(one.body).get("slot", ()) if one.body else ()
+        names |= {reference_of(each, world.bases) for each in slots}
+    ids = [one.partition("/")[2] for one in names if one.startswith("Slot/")]
+    rows = await world.store.resources.find("Slot", {"_id": {"$in": ids}}, fields={"clinics": 1})
+    return {f"Slot/{one['_id']}": tuple(one.get("clinics", ())) for one in rows}
+
+
+async def _restamp(world: World, current: Stored, slots: Mapping[str, Sequence[str]], *, former: bool) -> None:
     """Give a resource the clinics of now, its former versions first: a process that dies begins with them again."""
-    low, high = (history_id(current.type, current.id, version) for version in (0, current.version))
-    former = [old(one) for one in await world.store.resources.rows("history", {"_id": {"$gte": low, "$lt": high}})]
-    for one in former:
-        if one.body:
-            clinics = await clinics_now(world, one, parse(one.body))
-            if set(clinics) != set(one.extra.get("clinics") or ()):
-                await world.store.resources.restamp(one, clinics, old=True)
     for _ in range(TRIES):
-        said = current if current.body else next((one for one in former if one.version == current.version - 1), None)
+        said = current if current.body else await _before(world, current)
         if said is None or not said.body:
             return
         # The mark of a deletion is about whatever was deleted.
-        clinics = await clinics_now(world, replace(said, extra={**said.extra, **current.extra}), parse(said.body))
+        said = replace(said, extra={**said.extra, **current.extra})
+        clinics = await clinics_now(world, said, parse(said.body), slots)
         same = set(clinics) == set(current.extra.get("clinics") or ())
+        if former or not same:
+            await _restamp_former(world, current)
         if same or await world.store.resources.restamp(current, clinics):
             return
         again = await world.store.resources.get(current.type, current.id)
         if again is None:
             return
         current = again
+
+
+async def _before(world: World, current: Stored) -> Stored | None:
+    return await world.store.resources.version(current.type, current.id, current.version - 1)
+
+
+async def _restamp_former(world: World, current: Stored) -> None:
+    low, high = (history_id(current.type, current.id, version) for version in (0, current.version))
+    for row in await world.store.resources.rows(HISTORY, {"_id": {"$gte": low, "$lt": high}}):
+        one = old(row)
+        if one.body:
+            clinics = await clinics_now(world, one, parse(one.body))
+            if set(clinics) != set(one.extra.get("clinics") or ()):
+                await world.store.resources.restamp(one, clinics, old=True)
