@@ -54,6 +54,9 @@ _LENT_BY_NEW = {**_LENT, **dict.fromkeys(("Device", "HealthcareService", "Locati
 """The same of something new, whose id nobody can have named yet."""
 
 TRIES = 8
+WORTHWHILE = 20
+"""So many moves are looked at once more by a write; who is inside walls does so with each."""
+
 TOGETHER = 200
 """Resources that follow together; requests of others go on between them."""
 
@@ -150,7 +153,7 @@ async def after_write(world: World) -> None:
     """Follow what moved. A fault leaves it to whoever comes next: it is noted."""
     try:
         # A task of its own reads the catalogue anew; the request that waits for it goes on with what it began with.
-        await asyncio.create_task(_follow(world.own()))
+        await asyncio.create_task(_follow(world.own(), least=WORTHWHILE))
     except (Problem, PyMongoError) as failed:
         log.warning("clinics are followed later", fault=type(failed).__name__)
 
@@ -171,12 +174,17 @@ async def settle(world: World, at: int | None = None) -> None:
         pass
 
 
-async def _follow(world: World, at: int | None = None) -> bool:
-    """Look at everything that was not looked at yet, or at some of what is looked at again; False if nothing is due."""
+async def _follow(world: World, at: int | None = None, least: int = 1) -> bool:
+    """Look at everything that was not looked at yet, or at some of what is looked at again; False if nothing is due.
+
+    :param least: so many are to be due before some are looked at again.
+    """
     async with world.store.units.turns.take(["moves"]):
         due = await world.store.moves.due(at)
         while due:
             first = [one for one in due if not one.look]
+            if not first and len(due) < least:
+                break
             await _look(world, first or due)
             if not first:
                 break
