@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,6 +21,7 @@ from fhir_server.remote.channels import Channels, channels_of
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
+from fhir_server.services.access import followers
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
 from fhir_server.services.audit.recorder import Recorder
@@ -52,7 +54,7 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
     aliases = alias_check(settings.bases)
     known = definitions.load(artifacts.search_parameters)
     store = open_store(settings, kms.of(settings.keys), known)
-    return World(
+    world = World(
         settings=settings,
         store=store,
         artifacts=artifacts,
@@ -73,6 +75,8 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
         channels=channels or channels_of(settings, loopback=settings.environment == "development"),
         wall=real if settings.clock else None,
     )
+    store.units.after = partial(followers.after_write, world)
+    return world
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ async def prepare(world: World) -> None:
         log.info("search values of an older layout are made anew")
         await rebuild_index(world, verify=False)
         await world.store.reindexed()
+    await followers.settle(world)
 
 
 @asynccontextmanager

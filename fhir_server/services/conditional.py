@@ -23,7 +23,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import Clause
 from fhir_server.services import appointments, resources, slots
-from fhir_server.services.access import writes
+from fhir_server.services.access import followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once, replay
 from fhir_server.services.resources import Change, Written
@@ -122,6 +122,8 @@ async def create(
         if found := await already(unit):
             return found
         await unit.insert(first, index)
+        if followers.moves(None, first, fresh=True):
+            await unit.moved(first.reference)
         if keyed:
             await keyed.remember(world, unit, first, 201)
         return first

@@ -15,6 +15,7 @@ from fhir_server.access.rules import PATIENT_DATA
 from fhir_server.search.query import Or, ReferenceIn
 from fhir_server.services import resources
 from fhir_server.services.access.about import PATIENTS
+from fhir_server.services.access.followers import former
 from fhir_server.services.access.policy import READING, AccessPolicy, Judge, said
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
@@ -100,11 +101,19 @@ class _Seen:
             rows = await self.source.page(after, BATCH)
             for type_ in {one.type for one in rows} - judges.keys():
                 judges[type_] = await self.world.policy.judge(self.world, type_)
-            found += [one for one in rows if judges[one.type](await said(self.world, one))]
+            found += [one for one in rows if await self._sees(judges[one.type], one)]
             if len(rows) < BATCH:
                 break
             after = Place.of(rows[-1])
         return found[:limit]
+
+    async def _sees(self, judge: Judge, one: Stored) -> bool:
+        """By what it said, and inside walls also by whose it would be now."""
+        then = await said(self.world, one)
+        if not judge(then):
+            return False
+        now = await former(self.world, then)
+        return now is then or judge(now)
 
     async def count(self, most: int) -> int:
         """Counted only as far as it costs little: each version has to be looked at."""

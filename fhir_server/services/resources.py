@@ -12,7 +12,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.subset import is_subsetted
 from fhir_server.services import appointments, slots
-from fhir_server.services.access import about, writes
+from fhir_server.services.access import about, followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.upkeep import settled_read
@@ -88,7 +88,9 @@ async def _seen_version(world: World, found: Stored) -> Stored | None:
         current = await world.store.resources.get("Slot", found.id)
         if current is None or current.version != found.version:
             return None
-    return await world.view.seen(found)
+    if not await world.policy.may(world, await followers.former(world, found)):
+        return None
+    return world.view.shown(found)
 
 
 async def create(world: World, caller: Caller, resource: dict[str, Any], *, keyed: Keyed | None = None) -> Written:
@@ -129,12 +131,14 @@ async def insert(
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
         if keyed is None:
-            if not await world.store.resources.insert(first, index):
+            if not await followers.put(world, None, first, index):
                 raise problem(Category.PRECONDITION, f"{type_}/{id_} exists already", type_, "version-conflict")
             return first
 
         async def work(unit: Unit) -> Stored:
             await unit.insert(first, index)
+            if followers.moves(None, first, fresh=True):
+                await unit.moved(first.reference)
             await keyed.remember(world, unit, first, 201)
             return first
 
@@ -154,7 +158,7 @@ async def permitted(
     """
     whole = {**resource, "id": id_}
     known = (before.extra.get("clinics") or ()) if before else ()
-    clinics = await about.clinics_of(world, whole, known)
+    clinics = await about.clinics_of(world, whole, known, about.showing(before))
     await writes.check(world, whole, permission, clinics, before)
     return clinics
 
@@ -289,15 +293,13 @@ async def _write(
     """Store the next version; None if somebody was faster."""
     type_ = after["resourceType"]
     if type_ == "Appointment":
-        return await appointments.change(world, caller, before, after, id_)
+        return await appointments.change(world, caller, before, after, id_, clinics)
     if type_ == "Slot":
         return await slots.change(world, caller, before, seen, after, id_)
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):
-        if before is None:
-            return first if await world.store.resources.insert(first, index) else None
-        return first if await world.store.resources.replace(before, first, index) else None
+        return first if await followers.put(world, before, first, index) else None
 
 
 async def delete(
@@ -330,7 +332,7 @@ async def mark(world: World, caller: Caller, before: Stored) -> Stored | None:
         return await slots.delete(world, caller, before)
     after = tombstone(world, before, world.clock())
     async with world.store.epoch.moving(before.type):
-        return after if await world.store.resources.replace(before, after, {}) else None
+        return after if await followers.put(world, before, after, {}) else None
 
 
 def absent(type_: str, id_: str) -> Problem:

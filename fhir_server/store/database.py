@@ -18,9 +18,10 @@ from fhir_server.store.authorization.epoch import AccessEpoch
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.emergencies import EMERGENCIES, Emergencies
-from fhir_server.store.epoch import EPOCH, Epoch
+from fhir_server.store.epoch import Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.keys import Keys, Kms
+from fhir_server.store.moves import EPOCH, Moves
 from fhir_server.store.outbox import LEASES, TOLD, Outbox
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.sealing import Sealer
@@ -57,6 +58,7 @@ class Store:
     markers: Markers
     outbox: Outbox
     work: Work
+    moves: Moves
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -137,4 +139,5 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         Markers(connection),
         Outbox(connection),
         Work(connection),
+        Moves(connection),
     )

@@ -33,7 +33,7 @@ from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import All, Clause, IdIn, Missing, Or, ReferenceIn, TokenIn
-from fhir_server.services.access import looks, relations
+from fhir_server.services.access import followers, looks, relations
 from fhir_server.services.access.about import CLINICS, PATIENTS, beside
 from fhir_server.services.compartments import COMPARTMENTS, membership
 from fhir_server.store.resources import Stored
@@ -238,6 +238,8 @@ class AccessPolicy:
 
     async def begin(self, world: World) -> None:
         """What a request needs to know of its caller before anything is shown."""
+        if self.caller.clinics is not None:
+            await followers.before_judging(world)
         if self.caller.role is Role.PATIENT:
             await self.people(world)
 
@@ -312,7 +314,7 @@ async def said(world: World, stored: Stored) -> Stored:
     if not stored.deleted:
         return stored
     before = await world.store.resources.version(stored.type, stored.id, stored.version - 1)
-    return before or stored
+    return await followers.former(world, before) if before else stored
 
 
 def nobodys() -> Clause:
