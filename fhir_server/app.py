@@ -79,6 +79,7 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
         await keys.published(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
+        world.channels.tell()
         await world.record.start()
         _settle_memory()
         door.world = world

@@ -27,6 +27,7 @@ def _settings(**given: Any) -> Settings:
 def test_nothing_set_nothing_on() -> None:
     with capture_logs() as logs:
         made = channels_of(_settings())
+        made.tell()
     assert (made.email, made.sms, made.voice, dict(made.push)) == (None, None, None, {})
     [line] = logs
     assert line["off"] == ["email", "sms", "voice", "push-fcm", "push-apns", "push-web"]
@@ -41,6 +42,7 @@ async def test_what_is_set_is_on_and_no_secret_shows(tmp_path: Path) -> None:
     )  # fmt: skip
     with capture_logs() as logs:
         made = channels_of(settings)
+        made.tell()
     [line] = logs
     assert line["off"] == []
     assert line["on"][0] == "email by sendgrid"
