@@ -14,6 +14,7 @@ from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.profiles import Profiles
 from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
+from fhir_server.errors import SettingsError
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
 from fhir_server.remote import kms
@@ -41,9 +42,16 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
     """A world whose database is not asked yet.
 
     :param channels: the ways to people; None = those that the settings turn on.
-    :raises ValueError: the settings name an unknown time zone, or trusted issuers that cannot be read.
+    :raises SettingsError: an unknown time zone, trusted issuers that cannot be read, or half a channel.
     :raises KeysError: the settings do not name what wraps the keys.
     """
+    try:
+        return _build(settings, channels)
+    except ValueError as wrong:
+        raise SettingsError(str(wrong)) from wrong
+
+
+def _build(settings: Settings, channels: Channels | None) -> World:
     try:
         zone = ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError):
