@@ -18,6 +18,7 @@ from fhir_server.services.artifacts import Shelf
 from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
+from fhir_server.services.subscriptions.topics import Topics
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
 from fhir_server.store.unit import Unit
@@ -44,6 +45,7 @@ class World:
     definitions: Definitions
     validator: Validator
     catalogue: Catalogue
+    topics: Topics
     memory: Memory
     record: Recorder
     zone: ZoneInfo

@@ -53,6 +53,7 @@ def models() -> Mapping[str, list[IndexModel]]:
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
+    found.setdefault("Subscription", []).append(IndexModel([("owner", 1)], **_only("owner")))
     found[HISTORY] = [history.INDEX]
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)

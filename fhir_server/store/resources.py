@@ -48,7 +48,7 @@ class Stored:
         return f"{self.type}/{self.id}"
 
 
-BESIDE = ("patients", "clinics", "by")
+BESIDE = ("patients", "clinics", "owner", "by")
 """What stands beside the body of every version, old ones too: whom it is about, and who wrote it."""
 
 _CORE = {"_id", "v", "at", "deleted", "body", "idx", "seal"}
