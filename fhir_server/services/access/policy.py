@@ -303,8 +303,8 @@ class AccessPolicy:
         index: dict[str, Any] = {}
         if stored.body:
             index = index_values(parse_json(stored.body), world.definitions.of(stored.type), world.bases, world.zone)
-        said_beside = (stored.extra.get(name) or () for name in ("patients", "clinics"))
-        index |= beside(*said_beside, stored.extra.get("owner") or "")
+        extra = stored.extra
+        index |= beside(extra.get("patients") or (), extra.get("clinics") or (), extra.get("owner") or "")
         return {"_id": stored.id, "at": stored.at, "idx": index}
 
     def in_scope(self, world: World, resource: Mapping[str, Any], permissions: str) -> bool:

@@ -158,8 +158,8 @@ def test_a_classic_search_is_a_topic_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Appointment?patient=Patient/p", "Appointment.patient=Patient/p", "patient=Patient/p", "?patient=Patient/p",
-             "Appointment?patient=http://fhir.test/fhir/Patient/p"],
+    "text", ["Appointment?patient=Patient/p", "Appointment.patient=Patient/p", "patient=Patient/p",
+             "?patient=Patient/p", "Appointment?patient=http://fhir.test/fhir/Patient/p"],
 )  # fmt: skip
 def test_every_spelling_of_a_filter_is_read(text: str) -> None:
     """N14."""
@@ -171,10 +171,8 @@ def test_every_spelling_of_a_filter_is_read(text: str) -> None:
 
 def test_filters_are_and() -> None:
     """N14: all criteria, and all parts of one."""
-    for filters in (
-        ("patient=Patient/p", "practitioner=Practitioner/x"),
-        ("patient=Patient/p&practitioner=Practitioner/x",),
-    ):
+    one, other = "patient=Patient/p", "practitioner=Practitioner/x"
+    for filters in ((one, other), (f"{one}&{other}",)):
         clauses = read(subscription(filters=filters)).filtered("Appointment")
         assert len(clauses) == 2
         assert not matches(clauses, READER.state(appointment("booked")).document)  # type: ignore[union-attr]
