@@ -56,6 +56,14 @@ class Settings(BaseSettings):
     clock: str = Field("", description="development alone: +3d or -90min away, or x600@ms for time that runs faster")
     worker_concurrency: int = Field(32, ge=1, le=512, description="pieces of work that one worker process does at once")
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="loopback port of a worker's /metrics; 0 = none")
+    egress_allow: str = Field(
+        "", description="networks and hosts inside that notifications may go to: 10.1.0.0/16,emr.clinic.example"
+    )
+    egress_ca: str = Field("", description="file of CAs that receivers' certificates may come from besides public ones")
+    subscription_days: int = Field(14, ge=1, description="how long events of Subscriptions are kept for $events")
+    max_subscriptions: int = Field(50, ge=1, description="Subscriptions that are not off of one client")
+    min_heartbeat_seconds: int = Field(10, ge=1, description="shortest heartbeat period of a Subscription")
+    delivery_attempts: int = Field(12, ge=1, description="attempts to deliver before a Subscription is in error")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")
