@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history, outbox, work
+from fhir_server.store import history, outbox, subscriptions, work
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -56,6 +56,7 @@ def models() -> Mapping[str, list[IndexModel]]:
     found.setdefault("Subscription", []).append(IndexModel([("owner", 1)], **_only("owner")))
     found[HISTORY] = [history.INDEX, outbox.MARKED]
     found |= {**outbox.INDEXES, **work.INDEXES}
+    found |= {name: list(wanted) for name, wanted in subscriptions.INDEXES.items() if wanted}
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]

@@ -121,7 +121,7 @@ class AccessPolicy:
 
     def _scoped(self, world: World, scope: Scope, type_: str) -> Clauses | None:
         """What one scope adds: the launch patient, and its criteria."""
-        asked = self._asked(world, scope, type_)
+        asked = self.asked(world, scope, type_)
         if asked is None:
             return None
         if scope.context != "patient":
@@ -132,7 +132,7 @@ class AccessPolicy:
             return (ReferenceIn(PATIENTS, (self.caller.patient,)), *asked)
         return asked
 
-    def _asked(self, world: World, scope: Scope, type_: str) -> Clauses | None:
+    def asked(self, world: World, scope: Scope, type_: str) -> Clauses | None:
         """The criteria of a scope on a type, as the caller could ask them in a search.
 
         None where it grants nothing: the type does not have such parameters, they look at what is withheld from the
@@ -315,7 +315,7 @@ class AccessPolicy:
         type_ = resource["resourceType"]
         index = index_values(dict(resource), world.definitions.of(type_), world.bases, world.zone)
         document = {"_id": resource.get("id", ""), "at": world.clock(), "idx": index}
-        asked = (self._asked(world, one, type_) for one in scopes)
+        asked = (self.asked(world, one, type_) for one in scopes)
         return any(one is not None and matches(one, document) for one in asked)
 
 

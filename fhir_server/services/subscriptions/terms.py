@@ -24,7 +24,6 @@ from urllib.parse import unquote
 from fhir_server.errors import Category, Issue, Problem, problem
 from fhir_server.fhir.temporal import instant_ms
 from fhir_server.fhir.types import HELD
-from fhir_server.search.query import ReferenceIn
 from fhir_server.services.access.looks import looks_elsewhere
 from fhir_server.services.subscriptions.topics import Clauses, Reader, Topic, Topics, Trigger, ad_hoc
 
@@ -316,11 +315,3 @@ def check_end(terms: Terms, now: int) -> None:
     """
     if terms.end and terms.end <= now:
         raise problem(Category.RULE, "the end is in the past", "Subscription.end")
-
-
-def patients_of(clauses: Sequence[Clause]) -> frozenset[str] | None:
-    """The Patients of whom one must be named by whatever these clauses let through; None where that is open."""
-    for one in clauses:
-        if isinstance(one, ReferenceIn) and one.values and all(each.startswith("Patient/") for each in one.values):
-            return frozenset(one.values)
-    return None
