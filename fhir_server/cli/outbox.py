@@ -29,16 +29,18 @@ def status(
 ) -> None:
     """Versions that nobody was told of yet and for how long, due and planned work by kind, and what was given up."""
     from fhir_server.cli.opened import run
+    from fhir_server.services.following.status import status as of
 
     async def look(world: World) -> None:
-        count, oldest = await world.store.outbox.lag()
-        now = world.clock()
-        if oldest is None:
+        found = await of(world)
+        counts = found.work
+        if not found.untold:
             print("outbox  empty: everything that was written was told")
         else:
-            most = "at least " if count >= MOST else ""
-            print(f"outbox  {most}{count} versions to tell, the oldest for {_ago(now - oldest)}; is a worker running?")
-        counts = await world.store.work.counts(now)
+            most = "at least " if found.untold >= MOST else ""
+            print(
+                f"outbox  {most}{found.untold} versions to tell, the oldest for {_ago(found.lag)}; does a worker run?"
+            )
         for kind in sorted({kind for kind, _ in counts}):
             states = [f"{counts[kind, state]} {state}" for state in STATES if (kind, state) in counts]
             print(f"work    {kind}: {', '.join(states)}")
