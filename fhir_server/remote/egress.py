@@ -222,7 +222,9 @@ async def stream(
     """
     asked = httpx.URL(url)
     async with (
-        httpx.AsyncClient(verify=_tls(authorities), trust_env=False, follow_redirects=False, timeout=timeout) as client,
+        httpx.AsyncClient(
+            verify=tls_context(authorities), trust_env=False, follow_redirects=False, timeout=timeout
+        ) as client,
         client.stream(
             method,
             asked.copy_with(host=address),
@@ -235,7 +237,7 @@ async def stream(
 
 
 @lru_cache(maxsize=8)
-def _tls(authorities: str) -> ssl.SSLContext:
+def tls_context(authorities: str = "") -> ssl.SSLContext:
     """Certificates are checked always; making a context takes longer than a request."""
     context: ssl.SSLContext = httpx.create_ssl_context(trust_env=False)
     if authorities:
