@@ -6,8 +6,7 @@ import zoneinfo
 from typing import Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import Field, field_validator, model_validator
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fhir_server.clock import clock_of

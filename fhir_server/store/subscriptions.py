@@ -6,8 +6,8 @@
 ``bindings``       single-use tokens that bind a websocket (``store.authorization.tickets``)
 
 ``line`` names the events of one life of a Subscription: one that is deleted and made again begins a new line. ``n`` is
-the number of its last event, ``sent`` of the last that its receiver took. ``owner`` and ``secrets`` are sealed. Who reads
-``epoch`` inside a transaction sees there whether the Subscriptions that it remembers are still those.
+the number of its last event, ``sent`` of the last that its receiver took. ``owner`` and ``secrets`` are sealed. Who
+reads ``epoch`` inside a transaction sees there whether the Subscriptions that it remembers are still those.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ class Subscriptions:
 
     async def change(self, unit: Unit | None, id_: str, **fields: Any) -> None:
         """Set fields of :class:`Progress`: ``started``, ``failures``, ``error``, ``beat``, ``rest``."""
-        await self._progress.update_one(
-            {"_id": id_}, {"$set": fields}, session=unit.session if unit else None
-        )
+        await self._progress.update_one({"_id": id_}, {"$set": fields}, session=unit.session if unit else None)
 
     async def delivered(self, unit: Unit | None, id_: str, line: str, number: int, at: int) -> None:
         """The receiver took everything up to a number, at a time (ms)."""

@@ -11,6 +11,8 @@ from fhir_server.access.scopes import Scope
 from fhir_server.errors import Category, problem
 from fhir_server.remote import egress, webhook
 from fhir_server.remote.egress import Networks
+from fhir_server.remote.email import Email
+from fhir_server.remote.sending import Channel
 from fhir_server.search.query import All, Clause, Or, ReferenceIn
 from fhir_server.services.access import looks, writes
 from fhir_server.services.access.policy import READING, forbidden
@@ -29,6 +31,8 @@ def check_channel(world: World, terms: Terms) -> None:
     webhook.check_headers(terms.headers)
     if terms.channel == "email" and not _MAIL.fullmatch(terms.endpoint):
         raise problem(Category.RULE, "the endpoint of e-mail is mailto:name@host", ENDPOINT)
+    if terms.channel == "email" and mail_of(world) is None:
+        raise problem(Category.RULE, "this server does not send e-mail at present", "Subscription.channel.type")
     if terms.channel == "websocket" and terms.endpoint:
         raise problem(Category.RULE, "a websocket is opened by the client: no endpoint", ENDPOINT)
     if terms.channel != "rest-hook":
@@ -47,8 +51,14 @@ def networks(world: World) -> Networks:
 
 
 @lru_cache(maxsize=8)
-def _networks(allow: str, loopback: bool, authorities: str) -> Networks:  # noqa: FBT001  a cache key
+def _networks(allow: str, loopback: bool, authorities: str) -> Networks:
     return egress.networks_of(allow, loopback=loopback, authorities=authorities)
+
+
+def mail_of(world: World) -> Channel[Email] | None:
+    """The channel for e-mail; None where the operator has not set one up."""
+    found: Channel[Email] | None = getattr(getattr(world, "channels", None), "email", None)
+    return found
 
 
 async def check_rights(world: World, terms: Terms) -> None:

@@ -1,4 +1,4 @@
-"""Performer ``delivery``: sends what a Subscription is owed, in order; one at a time for each, so that none waits for another.
+"""Performer ``delivery``: sends what a Subscription is owed, in order, and lets no other Subscription wait for it.
 
 state       what is done
 ----------  ----------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ async def deliver(world: World, task: Task) -> Again | None:
         return None
     if progress.rest > now:
         return Again(progress.rest)
-    target = await _target(world, stored, terms, progress)
+    target = await target_of(world, stored, terms, progress)
     if target is None:
         return await _fail(world, stored, "access-ended", ACCESS_ENDED)
     if status == "requested":
@@ -68,7 +68,7 @@ async def deliver(world: World, task: Task) -> Again | None:
     return await _heartbeat(world, target)
 
 
-async def _target(world: World, stored: Stored, terms: Terms, progress: Progress) -> Target | None:
+async def target_of(world: World, stored: Stored, terms: Terms, progress: Progress) -> Target | None:
     """What is sent to, by the rights of its owner; None when they may not read any of it."""
     policy = await policy_of(world, progress.owner)
     if policy is None or not all(policy.permits(one) for one in terms.types):
@@ -91,14 +91,12 @@ async def _handshake(world: World, target: Target) -> Again | None:
 async def _events(world: World, target: Target) -> Again | None:
     """The next events, as many as fit into one notification."""
     progress, terms = target.progress, target.terms
-    events = await world.store.subscriptions.events(
-        progress.line, progress.sent + 1, progress.n, limit=terms.most
-    )
+    events = await world.store.subscriptions.events(progress.line, progress.sent + 1, progress.n, limit=terms.most)
     if not events:
         # They were kept as long as the setting says, and have gone.
         await world.store.subscriptions.delivered(None, target.stored.id, progress.line, progress.n, world.clock())
         return _later(terms, world.clock())
-    found = await prepared(world.under(target.policy), terms, events, terms.content)
+    found = await prepared(world.under(target.policy), events, terms.content)
     outcome = await send(world, target, "event-notification", found, target.standing(world))
     if not outcome.accepted:
         return await _wait(world, target, outcome)

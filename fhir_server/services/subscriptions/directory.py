@@ -1,7 +1,7 @@
 """The Subscriptions that are awake, in the memory of whoever relays: by resource type, topic and patient.
 
-It is read anew when the epoch of the Subscriptions has moved, which every write of one does; what did not change is not
-parsed again. So a fact costs one small find, one evaluation for each topic, and one for each Subscription that may care.
+It is read anew when the epoch of the Subscriptions has moved, which every write of one does; what did not change is
+not parsed again. So a fact costs a small find, an evaluation for each topic, and one for each Subscription concerned.
 """
 
 from __future__ import annotations
@@ -132,7 +132,11 @@ def _patients(terms: Terms) -> frozenset[str] | None:
     if len(terms.types) != 1:
         return None
     for clause in terms.filtered(next(iter(terms.types))):
-        if isinstance(clause, ReferenceIn) and clause.values and all(one.startswith("Patient/") for one in clause.values):
+        if (
+            isinstance(clause, ReferenceIn)
+            and clause.values
+            and all(one.startswith("Patient/") for one in clause.values)
+        ):
             return frozenset(clause.values)
     return None
 

@@ -1,13 +1,13 @@
 """One attempt to send one notification, over whichever channel, signed where there is a secret, and recorded.
 
-The record says who got what: the foci whose ids or contents were in it, never the contents. What went wrong is said in a
-code and a sentence that tells nothing of the network: whether a port is open is not the subscriber's to learn from us.
+The record says who got what: the foci whose ids or contents were in it, never the contents. What went wrong is said in
+a code and a sentence that tells nothing of the network: whether a port is open is not the subscriber's to learn from us.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,9 +15,11 @@ from fhir_server.access.record import MINOR, SUCCESS, Accessed, by
 from fhir_server.fhir.json import dump, parse
 from fhir_server.fhir.xml import to_xml
 from fhir_server.remote import webhook
+from fhir_server.remote.email import Email
+from fhir_server.remote.sending import NotSent
 from fhir_server.remote.webhook import Outcome
 from fhir_server.services.access.policy import AccessPolicy
-from fhir_server.services.subscriptions.checks import networks
+from fhir_server.services.subscriptions.checks import mail_of, networks
 from fhir_server.services.subscriptions.notification import Kind, Standing, Told, bundle
 from fhir_server.services.subscriptions.terms import Terms
 from fhir_server.services.world import World
@@ -25,6 +27,11 @@ from fhir_server.store.resources import Stored
 from fhir_server.store.subscriptions import Event, Progress, Secret
 
 NOT_REACHED = "the receiver was not reached, or gave no answer in time"
+SUBJECTS = {
+    "handshake": "You get notifications from now on",
+    "heartbeat": "Nothing new",
+    "event-notification": "Something is new",
+}
 HOPELESS = frozenset({"refused-address"})
 
 
@@ -60,17 +67,17 @@ class Prepared:
     narrowed: bool = False
 
 
-async def prepared(world: World, terms: Terms, events: Sequence[Event], content: str) -> Prepared:
+async def prepared(world: World, events: Sequence[Event], content: str) -> Prepared:
     """Events by the rights of the world's caller: each with the version that triggered it, judged now.
 
-    :param content: what is shown of it, at most what the terms allow.
+    :param content: what is shown of it: ``full-resource`` or less.
     """
     told, shown, narrowed = [], [], False
     for one in events:
         type_, id_, number = one.version
         version = await world.store.resources.version(type_, id_, number)
         seen = None
-        if version is not None and type_ in terms.types | {type_} and world.policy.permits(type_):
+        if version is not None and world.policy.permits(type_):
             seen = await world.view.seen(version)
         if seen is None:
             narrowed = True
@@ -88,10 +95,11 @@ async def prepared(world: World, terms: Terms, events: Sequence[Event], content:
 
 async def send(world: World, target: Target, kind: Kind, found: Prepared, standing: Standing) -> Outcome:
     """One attempt; what came of it is recorded, and nothing else is written."""
-    body = written(target.terms.payload, bundle(standing, kind, found.told, world.clock()))
+    notification = bundle(standing, kind, found.told, world.clock())
     if target.terms.channel == "email":
-        outcome = await _mail(world, target, kind, body)
+        outcome = await _mail(world, target, kind, notification)
     else:
+        body = written(target.terms.payload, notification)
         headers = [*webhook.headers_of(target.terms.headers), ("Content-Type", target.terms.payload)]
         now = world.unmoved().now()
         if secrets := valid(target.progress.secrets, now):
@@ -113,12 +121,20 @@ def valid(secrets: Sequence[Secret], now: int) -> list[Secret]:
     return [one for one in reversed(secrets) if not one.until or one.until > now]
 
 
-async def _mail(world: World, target: Target, kind: Kind, body: bytes) -> Outcome:
-    channels = getattr(world, "channels", None)
-    mail = getattr(channels, "email", None)
-    if mail is None:
+async def _mail(world: World, target: Target, kind: Kind, notification: Mapping[str, Any]) -> Outcome:
+    """By e-mail: the notification as text under a few words; it has the same id whenever it is sent."""
+    channel = mail_of(world)
+    if channel is None:
         return Outcome(error="channel-off")
-    raise NotImplementedError
+    whole = written(target.terms.payload, dict(notification)).decode()
+    subject = SUBJECTS.get(kind, SUBJECTS["event-notification"])
+    message = Email(id=str(notification["id"]), to=target.terms.endpoint.removeprefix("mailto:"), subject=subject,
+                    text=f"{notification['entry'][0]['request']['url']}\n\n{whole}")  # fmt: skip
+    try:
+        await channel.send(message)
+    except NotSent as failed:
+        return Outcome(410 if failed.permanent else 503, failed.retry_after)
+    return Outcome(202)
 
 
 async def record(world: World, target: Target, found: Prepared, outcome: Outcome) -> None:
@@ -158,8 +174,3 @@ def text_of(outcome: Outcome) -> str:
     if outcome.error == "channel-off":
         return "this server does not send e-mail at present"
     return "the address is not one that this server sends to" if outcome.error in HOPELESS else NOT_REACHED
-
-
-def narrowed_to(standing: Standing, content: str) -> Standing:
-    """The same, saying less."""
-    return replace(standing, content=content)

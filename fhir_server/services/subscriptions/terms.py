@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from fhir_server.errors import Category, Issue, Problem, problem
@@ -26,9 +26,6 @@ from fhir_server.fhir.temporal import instant_ms
 from fhir_server.fhir.types import HELD
 from fhir_server.services.access.looks import looks_elsewhere
 from fhir_server.services.subscriptions.topics import Clauses, Reader, Topic, Topics, Trigger, ad_hoc
-
-if TYPE_CHECKING:
-    from fhir_server.search.query import Clause
 
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 FILTER, CONTENT = f"{BACKPORT}backport-filter-criteria", f"{BACKPORT}backport-payload-content"

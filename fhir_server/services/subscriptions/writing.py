@@ -1,6 +1,6 @@
 """Subscriptions are written: checked, numbered from nothing, and handed to delivery, all in one act.
 
-Whatever status a client says, a Subscription that is not ``off`` is ``requested`` until its receiver answers a handshake.
+Whatever status a client says, a Subscription that is not ``off`` is ``requested`` until a handshake succeeds.
 What delivery says of it (``active``, ``error``, ``error`` in words) no client writes. Administrators, who see those of
 their clinics, turn them off and change nothing else: who changed the endpoint would read by its owner's rights.
 """
