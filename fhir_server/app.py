@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from fhir_server import log
@@ -17,7 +17,7 @@ from fhir_server.bootstrap import build, prepare
 from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
 from fhir_server.remote import throttle
-from fhir_server.rest import metrics
+from fhir_server.rest import metrics, websocket
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
 from fhir_server.services.authorization import keys
@@ -111,6 +111,10 @@ def _add_pages(app: Server, door: Door) -> None:
     async def ready() -> JSONResponse:
         usable = door.world is not None and await door.world.store.ready()
         return JSONResponse({"status": "ready" if usable else "not ready"}, 200 if usable else 503)
+
+    @app.websocket(websocket.PATH)
+    async def notifications(socket: WebSocket) -> None:
+        await websocket.notifications(door, socket)
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:

@@ -12,7 +12,7 @@ reads ``epoch`` inside a transaction sees there whether the Subscriptions that i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -183,11 +183,11 @@ class Subscriptions:
         cursor = self._events.find(where, sort=[("_id", 1)], limit=limit)
         return [_event(one) async for one in cursor]
 
-    async def every(self, line: str) -> AsyncIterator[Event]:
-        """Every event of a line that is still there."""
-        cursor = self._events.find({"_id": {"$gte": f"{line}/", "$lt": f"{line}0"}}, sort=[("_id", 1)])
-        async for one in cursor:
-            yield _event(one)
+    async def earliest(self, line: str) -> int | None:
+        """The number of the first event of a line that is still kept."""
+        where = {"_id": {"$gte": f"{line}/", "$lt": f"{line}0"}}
+        found = await self._events.find_one(where, {"n": 1}, sort=[("_id", 1)])
+        return int(found["n"]) if found else None
 
     def _read(self, found: Document, number: int) -> Progress:
         id_ = found["_id"]

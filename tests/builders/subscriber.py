@@ -48,8 +48,8 @@ class Note:
         found = []
         for one in self.parameters:
             if one["name"] == "notification-event":
-                parts = {part["name"]: next(v for k, v in part.items() if k.startswith("value")) for part in one["part"]}
-                found.append(parts)
+                parts = one["part"]
+                found.append({each["name"]: next(v for k, v in each.items() if k != "name") for each in parts})
         return found
 
     @property

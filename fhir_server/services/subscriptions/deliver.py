@@ -21,7 +21,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.remote.webhook import Outcome
 from fhir_server.services.following.performance import Again
 from fhir_server.services.subscriptions.owner import policy_of
-from fhir_server.services.subscriptions.sending import HOPELESS, Prepared, Target, code_of, prepared, send, text_of
+from fhir_server.services.subscriptions.sending import HOPELESS, NOTHING, Target, code_of, prepared, send, text_of
 from fhir_server.services.subscriptions.terms import Terms
 from fhir_server.services.subscriptions.writing import DELIVERY, TYPE, terms_of
 from fhir_server.services.versions import version_of
@@ -31,7 +31,6 @@ from fhir_server.store.subscriptions import Progress
 from fhir_server.store.unit import Unit
 from fhir_server.store.work import Task
 
-NOTHING = Prepared((), ())
 LONGEST_WAIT_MS = 86_400_000
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 ACCESS_ENDED = "the subscriber has no access any more to what this is about"

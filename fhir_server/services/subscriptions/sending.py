@@ -1,7 +1,7 @@
 """One attempt to send one notification, over whichever channel, signed where there is a secret, and recorded.
 
 The record says who got what: the foci whose ids or contents were in it, never the contents. What went wrong is said in
-a code and a sentence that tells nothing of the network: whether a port is open is not the subscriber's to learn from us.
+a code and a sentence that tells nothing of the network: whether a port is open is not the subscriber's to learn.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class Prepared:
     told: tuple[Told, ...]
     shown: tuple[Stored, ...]
     narrowed: bool = False
+
+
+NOTHING = Prepared((), ())
 
 
 async def prepared(world: World, events: Sequence[Event], content: str) -> Prepared:
@@ -137,9 +140,10 @@ async def _mail(world: World, target: Target, kind: Kind, notification: Mapping[
     return Outcome(202)
 
 
-async def record(world: World, target: Target, found: Prepared, outcome: Outcome) -> None:
+async def record(world: World, target: Target, found: Prepared, outcome: Outcome, *, network: str = "") -> None:
     """Note the attempt in the access record: who was told of what.
 
+    :param network: the receiver's address where the endpoint does not say it.
     :raises Problem: it could not be recorded.
     """
     stored = target.stored
@@ -153,7 +157,7 @@ async def record(world: World, target: Target, found: Prepared, outcome: Outcome
     await world.record.add(
         by(
             target.policy.caller, "notification", action="R", at=world.unmoved().clock(),
-            outcome=SUCCESS if outcome.accepted else MINOR, network=host, objects=tuple(objects),
+            outcome=SUCCESS if outcome.accepted else MINOR, network=network or host, objects=tuple(objects),
             reason="" if outcome.accepted else code_of(outcome),
         )
     )  # fmt: skip
