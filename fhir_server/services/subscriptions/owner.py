@@ -13,7 +13,7 @@ from typing import Any
 from fhir_server.access.caller import CHANNELS, Caller, Role
 from fhir_server.access.scopes import parse, within
 from fhir_server.services.access.policy import AccessPolicy
-from fhir_server.services.authorization import tokens
+from fhir_server.services.authorization import sessions, tokens
 from fhir_server.services.authorization.invalid_token import InvalidToken
 from fhir_server.services.world import World
 
@@ -49,9 +49,11 @@ async def _caller(world: World, owner: Owner) -> Caller | None:
         return None
     if owner["issuer"] != world.settings.issuer:
         return _outside(world, owner)
+    if not await _logged_in(world, owner):
+        return None
     claims = {
         "client_id": owner["client"], "sub": owner["subject"] or owner["client"], "jti": owner["token"],
-        "grant": owner["grant"], "sid": owner["session"], "patient": owner["patient"].removeprefix("Patient/"),
+        "grant": owner["grant"], "patient": owner["patient"].removeprefix("Patient/"),
         "scope": owner["scopes"], "exp": 0,
     }  # fmt: skip
     try:
@@ -63,6 +65,14 @@ async def _caller(world: World, owner: Owner) -> Caller | None:
         walls = frozenset(owner["clinics"])
         caller = replace(caller, clinics=walls if caller.clinics is None else caller.clinics & walls)
     return replace(caller, token="")
+
+
+async def _logged_in(world: World, owner: Owner) -> bool:
+    """Whether the login lasts that the grant depends on; an offline grant depends on none."""
+    if not owner["session"]:
+        return True
+    grant = await world.store.authorization.grants.get(owner["grant"]) if owner["grant"] else None
+    return (grant is not None and grant.offline) or await sessions.lasts(world.unmoved(), owner["session"])
 
 
 def _outside(world: World, owner: Owner) -> Caller | None:
