@@ -16,6 +16,7 @@ from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
 from fhir_server.remote import kms
+from fhir_server.remote.channels import Channels, channels_of
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
@@ -36,9 +37,10 @@ from fhir_server.store.database import open_store
 log = get_logger("bootstrap")
 
 
-def build(settings: Settings) -> World:
+def build(settings: Settings, channels: Channels | None = None) -> World:
     """A world whose database is not asked yet.
 
+    :param channels: the ways to people; None = those that the settings turn on.
     :raises ValueError: the settings name an unknown time zone, or trusted issuers that cannot be read.
     :raises KeysError: the settings do not name what wraps the keys.
     """
@@ -72,6 +74,7 @@ def build(settings: Settings) -> World:
         bases=settings.bases,
         hosts=settings.hosts,
         clock=clock_of(settings.clock),
+        channels=channels or channels_of(settings, loopback=settings.environment == "development"),
         wall=real if settings.clock else None,
     )
 

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
     clock: str = Field("", description="development alone: +3d or -90min away, or x600@ms for time that runs faster")
+    outbox_folder: str = Field(
+        "", description="development alone: folder into which messages go for whose channel there is no provider"
+    )
     worker_concurrency: int = Field(32, ge=1, le=512, description="pieces of work that one worker process does at once")
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="loopback port of a worker's /metrics; 0 = none")
     egress_allow: str = Field(
@@ -97,8 +100,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _real_in_production(self) -> Self:
-        if self.clock and self.environment == "production":
-            msg = "FHIR_CLOCK moves time, which only FHIR_ENVIRONMENT=development may"
+        stated = [f"FHIR_{name.upper()}" for name in ("clock", "outbox_folder") if getattr(self, name)]
+        if stated and self.environment == "production":
+            msg = f"{' and '.join(stated)}: for FHIR_ENVIRONMENT=development alone"
             raise ValueError(msg)
         return self
 

@@ -98,4 +98,5 @@ class Runtime:
         with suppress(asyncio.CancelledError):
             await leading
         await world.record.stop()
+        await world.channels.close()
         await world.store.close()

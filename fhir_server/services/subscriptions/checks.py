@@ -57,8 +57,7 @@ def _networks(allow: str, loopback: bool, authorities: str) -> Networks:
 
 def mail_of(world: World) -> Channel[Email] | None:
     """The channel for e-mail; None where the operator has not set one up."""
-    found: Channel[Email] | None = getattr(getattr(world, "channels", None), "email", None)
-    return found
+    return world.channels.email
 
 
 async def check_rights(world: World, terms: Terms) -> None:
