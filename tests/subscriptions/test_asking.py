@@ -110,8 +110,8 @@ async def test_resend(emr: Subscriber, clinic: Visits) -> None:
     made = await happened(emr, clinic, most=2)
     emr.hook.seen.clear()
     url = f"Subscription/{made['id']}/$resend"
-    answer = await emr.ask("POST", url, json={"resourceType": "Parameters", "parameter": [
-        {"name": "eventsSinceNumber", "valueString": "1"}, {"name": "eventsUntilNumber", "valueString": "3"}]})  # fmt: skip
+    bounds = [{"name": "eventsSinceNumber", "valueString": "1"}, {"name": "eventsUntilNumber", "valueString": "3"}]
+    answer = await emr.ask("POST", url, json={"resourceType": "Parameters", "parameter": bounds})
     assert answer.status_code == 202, answer.text
     await emr.settle()
     assert [one.numbers for one in emr.told] == [[1, 2], [3]]

@@ -131,8 +131,12 @@ async def test_search_by_url_and_status(emr: Subscriber) -> None:
     """N25."""
     made = await emr.subscribe(endpoint=emr.hook.url(path="/one"))
     await emr.subscribe(endpoint=emr.hook.url(path="/two"))
-    for query in ({"url": emr.hook.url(path="/one")}, {"status": "requested", "url": emr.hook.url(path="/one")},
-                  {"criteria:exact": made["criteria"], "url": emr.hook.url(path="/one"), "type": "rest-hook"}):  # fmt: skip
+    url = {"url": emr.hook.url(path="/one")}
+    for query in (
+        url,
+        {"status": "requested", **url},
+        {"criteria:exact": made["criteria"], "type": "rest-hook", **url},
+    ):
         found = (await emr.ask("GET", "Subscription", params=query)).json()
         assert [one["resource"]["id"] for one in found["entry"]] == [made["id"]]
     assert (await emr.ask("GET", "Subscription", params={"status": "active"})).json()["total"] == 0
