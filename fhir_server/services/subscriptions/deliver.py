@@ -144,12 +144,16 @@ def backoff(failures: int) -> int:
     return int(longest * random.uniform(0.75, 1.0))  # noqa: S311  jitter, not a secret
 
 
-async def _gone(world: World, stored: Stored) -> None:
+async def _gone(world: World, stored: Stored) -> Again | None:
+    """Turn it off; there is nothing to do again."""
     await turn(world, stored, "off", error=("gone", "the receiver answered with status 410"))
+    return None
 
 
-async def _fail(world: World, stored: Stored, code: str, text: str) -> None:
+async def _fail(world: World, stored: Stored, code: str, text: str) -> Again | None:
+    """Note what is wrong; there is nothing to do until the subscriber asks."""
     await turn(world, stored, "error", error=(code, text))
+    return None
 
 
 async def turn(
