@@ -31,6 +31,8 @@ from fhir_server.services.authorization import issuers
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.services.rebuild import rebuild_index
+from fhir_server.services.subscriptions import topics
+from fhir_server.services.subscriptions.directory import Directory
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store.database import open_store
@@ -74,6 +76,8 @@ def _build(settings: Settings, channels: Channels | None) -> World:
             Profiles(artifacts.structure_definitions, terminology.members),
         ),
         catalogue=Catalogue(store, settings.bases),
+        topics=topics.load(artifacts.topics, topics.Reader(known, zone, settings.bases, terminology)),
+        subscribers=Directory(),
         memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
         record=Recorder(store.audit, store.markers, real, versions_of(store.resources)),
         zone=zone,

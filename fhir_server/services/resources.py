@@ -15,6 +15,7 @@ from fhir_server.services import appointments, slots
 from fhir_server.services.access import about, followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
 from fhir_server.services.world import Caller, World
@@ -127,6 +128,8 @@ async def insert(
         return await appointments.create(world, caller, resource, id_, keyed, method)
     if type_ == "Slot":
         return await slots.create(world, caller, resource, id_, keyed, method)
+    if type_ == "Subscription":
+        return await subscriptions.create(world, caller, resource, id_, clinics, keyed, method)
     await check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
@@ -296,6 +299,8 @@ async def _write(
         return await appointments.change(world, caller, before, after, id_, clinics)
     if type_ == "Slot":
         return await slots.change(world, caller, before, seen, after, id_)
+    if type_ == "Subscription":
+        return await subscriptions.change(world, caller, before, after, id_, clinics)
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):
@@ -330,6 +335,8 @@ async def mark(world: World, caller: Caller, before: Stored) -> Stored | None:
         return await appointments.delete(world, caller, before)
     if before.type == "Slot":
         return await slots.delete(world, caller, before)
+    if before.type == "Subscription":
+        return await subscriptions.delete(world, before)
     after = tombstone(world, before, world.clock())
     async with world.store.epoch.moving(before.type):
         return after if await followers.put(world, before, after, {}) else None

@@ -27,6 +27,8 @@ from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.sealing import Sealer
 from fhir_server.store.secrets import Secrets
 from fhir_server.store.sessions import SESSIONS, Sessions
+from fhir_server.store.subscriptions import INDEXES as SUBSCRIBED
+from fhir_server.store.subscriptions import Subscriptions
 from fhir_server.store.unit import GUARDS, Unit, Units
 from fhir_server.store.vault import Vault
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
@@ -59,6 +61,7 @@ class Store:
     outbox: Outbox
     work: Work
     moves: Moves
+    subscriptions: Subscriptions
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -89,7 +92,7 @@ class Store:
         outdated = await layout.settle(self.connection, self.vault)
         existing = set(await self.connection.database.list_collection_names())
         own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS, TOLD, LEASES, WORK)
-        for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
+        for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION, *SUBSCRIBED):
             if name not in existing:
                 await self.connection.create(name)
         await indexes.create(self.connection)
@@ -140,4 +143,5 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         Outbox(connection),
         Work(connection),
         Moves(connection),
+        Subscriptions(connection, keys.sealer),
     )

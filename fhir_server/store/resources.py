@@ -50,8 +50,8 @@ class Stored:
         return f"{self.type}/{self.id}"
 
 
-BESIDE = ("patients", "clinics", "by", "slots", "shown")
-"""What stands beside the body of every version, old ones too: whom it is about, who wrote it, and by which Slots."""
+BESIDE = ("patients", "clinics", "owner", "by", "slots", "shown")
+"""What stands beside the body of every version, old ones too: whom it is about, whose it is, who wrote it."""
 
 NEWS = "news"
 """Beside a version from which nothing has followed yet."""

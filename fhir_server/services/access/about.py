@@ -58,7 +58,10 @@ PATIENTS, CLINICS, SECOND = (
 )
 """The fields beside the body, as clauses of the search tree name them; the last is there when there are two people."""
 
-BESIDE = frozenset({PATIENTS.code, CLINICS.code, SECOND.code})
+OWNER = _beside("owner", "")
+"""The party that made a resource of which nobody else knows (``access.rules.OWNED``)."""
+
+BESIDE = frozenset({PATIENTS.code, CLINICS.code, SECOND.code, OWNER.code})
 
 
 def patients_in(resource: Mapping[str, Any], index: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,9 +93,9 @@ def _is_unknown(item: Mapping[str, Any], name: str) -> bool:
     return named_only and "identifier" in reference and reference.get("type", "Patient") in PEOPLE
 
 
-def beside(patients: Sequence[str], clinics: Sequence[str]) -> dict[str, Any]:
+def beside(patients: Sequence[str], clinics: Sequence[str], owner: str = "") -> dict[str, Any]:
     """The same facts as values of the search tree's evaluator."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"owner": owner} if owner else {}
     if patients:
         found["patients"] = list(patients)
     if len(patients) > 1:

@@ -20,7 +20,7 @@ from fhir_server.services.bundles.contents import Act, Contents, answered, local
 from fhir_server.services.bundles.entries import Entry, placed
 from fhir_server.services.bundles.identities import Known, asked, identify
 from fhir_server.services.bundles.order import Step
-from fhir_server.services.conditional import ENGINE_TYPES, Criteria
+from fhir_server.services.conditional import ALONE_TYPES, ENGINE_TYPES, Criteria
 from fhir_server.services.conditions import Condition
 from fhir_server.services.keyed import Key, once
 from fhir_server.services.resources import Written
@@ -214,7 +214,7 @@ class _Running:
 
 
 def _is_plain(act: Act) -> bool:
-    return act.after is not None and act.known.entry.type not in ENGINE_TYPES
+    return act.after is not None and act.known.entry.type not in ALONE_TYPES
 
 
 def _untouched(one: Known) -> Outcome:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from fhir_server.fhir.types import HELD
 from fhir_server.services.following.fact import Following
 from fhir_server.services.following.performance import Performer
+from fhir_server.services.subscriptions.deliver import deliver
+from fhir_server.services.subscriptions.follow import follow
+from fhir_server.services.subscriptions.resend import resend
+from fhir_server.services.subscriptions.terms import NOT_TOLD
+from fhir_server.services.subscriptions.writing import DELIVERY, RESEND
 
-FOLLOWERS: dict[str, Following] = {}
+FOLLOWERS: dict[str, Following] = {"subscriptions": Following(follow, HELD - NOT_TOLD)}
 """Name → whoever follows, in the order in which they are told."""
 
-PERFORMERS: dict[str, Performer] = {}
+PERFORMERS: dict[str, Performer] = {DELIVERY: deliver, RESEND: resend}
 """Kind of work → who does it."""
