@@ -21,6 +21,7 @@ from fhir_server.rest import metrics
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
 from fhir_server.services.authorization import keys
+from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
@@ -113,7 +114,8 @@ def _add_pages(app: Server, door: Door) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:
-        return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+        told = metrics.following(await status(door.world)) if door.world else b""
+        return Response(metrics.exposition() + told, media_type=metrics.CONTENT_TYPE)
 
 
 def from_environment() -> Server:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from fhir_server.clock import clock_of, real
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.profiles import Profiles
 from fhir_server.conformance.terminology import Terminology
@@ -63,16 +63,13 @@ def build(settings: Settings) -> World:
         ),
         catalogue=Catalogue(store, settings.bases),
         memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
-        record=Recorder(store.audit, store.markers, _now, versions_of(store.resources)),
+        record=Recorder(store.audit, store.markers, real, versions_of(store.resources)),
         zone=zone,
         bases=settings.bases,
         hosts=settings.hosts,
-        clock=_now,
+        clock=clock_of(settings.clock),
+        wall=real if settings.clock else None,
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

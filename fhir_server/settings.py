@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fhir_server.clock import clock_of
 
 CANONICAL = "https://fhir-scheduling.example/fhir/"
 """Canonical base of our own artifacts: a reserved name until the project has a domain."""
@@ -51,6 +53,9 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(60, ge=1, le=60, description="life of an access token of a person")
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
+    clock: str = Field("", description="development alone: +3d or -90min away, or x600@ms for time that runs faster")
+    worker_concurrency: int = Field(32, ge=1, le=512, description="pieces of work that one worker process does at once")
+    worker_metrics_port: int = Field(0, ge=0, le=65535, description="loopback port of a worker's /metrics; 0 = none")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")
@@ -60,6 +65,19 @@ class Settings(BaseSettings):
             msg = "not an IANA time zone"
             raise ValueError(msg)
         return value
+
+    @field_validator("clock")
+    @classmethod
+    def _is_clock(cls, value: str) -> str:
+        clock_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _real_in_production(self) -> Self:
+        if self.clock and self.environment == "production":
+            msg = "FHIR_CLOCK moves time, which only FHIR_ENVIRONMENT=development may"
+            raise ValueError(msg)
+        return self
 
     @field_validator("base_url")
     @classmethod

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from fhir_server.cli.following import following
 from fhir_server.cli.start import (
     behind_proxy,
     bind,
@@ -60,9 +62,12 @@ def dev(
         str | None, typer.Option(envvar="FHIR_REDIS_URL", help="Use this Redis or Valkey.", show_envvar=True)
     ] = None,
     seed: Annotated[bool, typer.Option("--seed/--no-seed", help="Fill an empty database with a demo clinic.")] = True,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Start a worker and beat, for what follows from a booking.")
+    ] = True,
     reset: Annotated[bool, typer.Option("--reset", help="Delete the data folder's data first.")] = False,
 ) -> None:
-    """Start everything on this machine: databases, a demo clinic, the server."""
+    """Start everything on this machine: databases, a demo clinic, the server, a worker and beat."""
     from fhir_server import log
     from fhir_server.embedded import databases
 
@@ -93,7 +98,8 @@ def dev(
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
                 notes = (f"data       {folder}", *running.notes)
-                runner.run(_serve(server, listener, settings, notes, demo=demo, folder=data))
+                with following(settings, running.folder) if workers else nullcontext():
+                    runner.run(_serve(server, listener, settings, notes, demo=demo, folder=data))
 
 
 def token_line(user: str, root: str = "", data: Path | None = None) -> str:
