@@ -25,7 +25,8 @@ import aiosmtplib
 
 from fhir_server.remote.sending import TIMEOUT_SECONDS, NotSent, Sent, ask, words_of
 
-_ADDRESS = re.compile(r"[^\s@<>(),;:\"\[\]\\\x00-\x1f\x7f]{1,64}@[A-Za-z0-9.\-]{1,253}")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
+"""ASCII, as every server takes it. https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address"""
 _ID = re.compile(r"[A-Za-z0-9._\-]{1,200}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SENDGRID = "https://api.sendgrid.com"
