@@ -16,6 +16,7 @@ from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
 from fhir_server.remote import kms
+from fhir_server.remote.channels import channels_of
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
@@ -69,6 +70,7 @@ def build(settings: Settings) -> World:
         hosts=settings.hosts,
         clock=clock_of(settings.clock),
         wall=real if settings.clock else None,
+        channels=channels_of(settings, loopback=settings.environment == "development"),
     )
 
 

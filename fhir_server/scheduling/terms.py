@@ -108,6 +108,7 @@ class Policy:
     quiet: Quiet | None = None
     confirming: Confirming | None = None
     notices: bool | None = None
+    message_detail: bool | None = None
     consent_required: frozenset[str] | None = None
 
 

@@ -263,6 +263,7 @@ BOOKING_POLICY = Part(
         "quietHours": QUIET_HOURS,
         "confirmation": CONFIRMATION,
         "notices": _FLAG,
+        "messageDetail": _FLAG,
         "consentRequired": replace(_MEDIUM, many=True),
     },
 )
@@ -270,7 +271,7 @@ COMMUNICATION_PREFERENCE = Part(
     (),
     many=True,
     parts={
-        "kind": _one_of("reminder", "confirmation-request", "follow-up", "offer"),
+        "kind": _one_of("reminder", "confirmation-request", "follow-up", "offer", "notice"),
         "channel": replace(_MEDIUM, many=True),
         "off": _FLAG,
     },
@@ -299,8 +300,7 @@ MESSAGE_TEMPLATE = Part(
     parts={
         "message": Part(("Code",), required=True),
         "language": Part(("Code",), required=True),
-        "channel": _MEDIUM,
-        "subject": Part(("String",)),
+        "part": Part(("Code",), required=True),
         "text": Part(("String",), required=True),
     },
 )

@@ -11,6 +11,7 @@ from fhir_server.access.caller import Caller
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
+from fhir_server.remote.channels import Channels
 from fhir_server.search.definitions import Definitions
 from fhir_server.services.access.policy import NOBODY, OWN, AccessPolicy
 from fhir_server.services.access.view import View
@@ -34,6 +35,7 @@ class World:
     ``clock`` gives milliseconds since the epoch; where development moves it, ``wall`` is the real one.
     ``zone`` reads search values without an offset.
     ``memory`` is what this process remembers of tokens and keys.
+    ``channels`` are the ways to people: e-mail, text messages, calls, push.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
     """
 
@@ -52,6 +54,7 @@ class World:
     hosts: frozenset[str]
     clock: Callable[[], int]
     wall: Callable[[], int] | None = None
+    channels: Channels = field(default_factory=Channels)
     policy: AccessPolicy = field(default=NOBODY)
     stamp: Mapping[str, str] = field(default_factory=lambda: NO_STAMP)
 

@@ -123,6 +123,7 @@ def test_the_example_service_and_clinic_in_the_domain():
         quiet=Quiet(21 * H, 8 * H),
         confirming=Confirming(86400, 86400, release=True),
         notices=True,
+        message_detail=False,
         consent_required=frozenset({"voice"}),
     )
 
