@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history, moves, outbox, subscriptions, work
+from fhir_server.store import conversations, history, links, moves, outbox, subscriptions, work
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -55,8 +55,8 @@ def models() -> Mapping[str, list[IndexModel]]:
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
     found[HISTORY] = [history.INDEX, outbox.MARKED, IndexModel([("patients", 1)], **_only("patients"))]
     found.setdefault("Subscription", []).append(IndexModel([("owner", 1)], **_only("owner")))
-    found |= {**outbox.INDEXES, **work.INDEXES}
     found |= {name: list(wanted) for name, wanted in subscriptions.INDEXES.items() if wanted}
+    found |= {**outbox.INDEXES, **work.INDEXES, **links.INDEXES, **conversations.INDEXES}
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
     found[moves.EPOCH] = [moves.INDEX]

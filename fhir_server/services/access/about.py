@@ -36,9 +36,9 @@ NOBODY = "#"
 """Stands for a person whom no literal reference names."""
 
 _NAMED = {
-    "Device": "owner", "Encounter": "serviceProvider", "Group": "managingEntity", "HealthcareService": "providedBy",
-    "Location": "managingOrganization", "Organization": "partOf", "Patient": "managingOrganization",
-    "PractitionerRole": "organization",
+    "Communication": "sender", "CommunicationRequest": "sender", "Device": "owner", "Encounter": "serviceProvider",
+    "Group": "managingEntity", "HealthcareService": "providedBy", "Location": "managingOrganization",
+    "Organization": "partOf", "Patient": "managingOrganization", "PractitionerRole": "organization",
 }  # fmt: skip
 _PLACES = frozenset({"Location", "HealthcareService", "PractitionerRole"})
 """Types that lend an Appointment their clinics."""
