@@ -63,7 +63,6 @@ class World:
     clock: Callable[[], int]
     channels: Channels
     wall: Callable[[], int] | None = None
-    channels: Channels = field(default_factory=Channels)
     policy: AccessPolicy = field(default=NOBODY)
     stamp: Mapping[str, str] = field(default_factory=lambda: NO_STAMP)
 

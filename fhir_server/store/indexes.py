@@ -38,7 +38,8 @@ def models() -> Mapping[str, list[IndexModel]]:
     """Index models by collection.
 
     ``wall`` is the last wall against double booking: one busy stored Slot a Schedule, start and seat. ``placer`` makes
-    a placer's identifier unique. ``expires`` finds holds that are over. ``key`` finds what a proposal id names.
+    a placer's identifier unique. ``expires`` finds holds that are over. ``key`` finds what a proposal id names,
+    ``waits`` who is on the waitlist for a service.
     """
     found: dict[str, list[IndexModel]] = {
         type_: [IndexModel(list(spec)) for spec in specs] for type_, specs in search_indexes().items()
@@ -49,6 +50,7 @@ def models() -> Mapping[str, list[IndexModel]]:
     found.setdefault("Appointment", []).append(IndexModel([("placer", 1)], unique=True, **_only("placer")))
     for of_type in found.values():
         of_type += [outbox.MARKED, *(IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics"))]
+    found["Appointment"].append(IndexModel([("waits", 1)], **_only("waits")))
     for type_ in ("Slot", "Appointment"):
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):

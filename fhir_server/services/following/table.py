@@ -14,10 +14,12 @@ from fhir_server.services.subscriptions.deliver import deliver
 from fhir_server.services.subscriptions.resend import resend
 from fhir_server.services.subscriptions.terms import NOT_TOLD
 from fhir_server.services.subscriptions.writing import DELIVERY, RESEND
+from fhir_server.services.waitlist import following as waitlist
 
 FOLLOWERS: dict[str, Following] = {
     "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD),
     "reminders": reminders.FOLLOWING,
+    "waitlist": waitlist.FOLLOWING,
 }
 """Name → whoever follows, in the order in which they are told."""
 
@@ -26,5 +28,6 @@ PERFORMERS: dict[str, Performer] = {
     RESEND: resend,
     REMINDER: send,
     reminders.RELEASE: release,
+    **waitlist.PERFORMING,
 }
 """Kind of work → who does it."""
