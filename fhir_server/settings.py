@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     twilio_account: str = Field("", description="account SID of Twilio, for text messages and calls")
     twilio_token: SecretStr = Field(SecretStr(""), description="auth token of Twilio")
     twilio_from: str = Field("", description="number (+15550100) or messaging service (MG…) that texts come from")
+    phone_prefix: str = Field("+1", pattern=r"^\+[1-9][0-9]{0,3}$", description="country of phone numbers without one")
     fcm_credentials: str = Field("", description="file of the service account of a Firebase project, for Android")
     apns_key: str = Field("", description="file (.p8) of Apple's key for push messages")
     apns_key_id: str = Field("", description="id of Apple's key")

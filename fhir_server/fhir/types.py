@@ -7,6 +7,8 @@ import re
 RESOURCE_TYPES: tuple[str, ...] = (
     "Appointment",
     "AppointmentResponse",
+    "Communication",
+    "CommunicationRequest",
     "Consent",
     "Coverage",
     "Device",
@@ -42,6 +44,8 @@ SEALED_TYPES = frozenset(
     {
         "Appointment",
         "AppointmentResponse",
+        "Communication",
+        "CommunicationRequest",
         "Consent",
         "Coverage",
         "Encounter",

@@ -17,6 +17,9 @@ Resource: meta.profile meta.security meta.tag
 Appointment: basedOn identifier participant reasonCode reasonReference requestedPeriod serviceCategory serviceType
 Appointment: slot specialty supportingInformation
 AppointmentResponse: identifier
+Communication: about basedOn category identifier inResponseTo instantiatesCanonical instantiatesUri medium partOf
+Communication: reasonCode reasonReference recipient
+CommunicationRequest: about basedOn category identifier medium reasonCode reasonReference recipient replaces
 Consent: category identifier organization performer provision.action provision.actor provision.data provision.purpose
 Consent: provision.securityLabel
 Coverage: class identifier payor
@@ -52,6 +55,8 @@ CODED = _paths("""
 Resource: id
 Appointment: participant.status status
 AppointmentResponse: participantStatus
+Communication: priority status
+CommunicationRequest: priority status
 Consent: status
 Coverage: status
 Device: status
@@ -103,6 +108,8 @@ ValueSet: version
 IDENTIFIERS = _paths("""
 Appointment: identifier
 AppointmentResponse: identifier
+Communication: identifier
+CommunicationRequest: groupIdentifier identifier
 Consent: identifier
 Coverage: identifier
 Device: identifier
@@ -130,6 +137,8 @@ INSTANTS = frozenset({"Appointment.start", "Slot.start", "Resource.meta.lastUpda
 """Elements of type instant: a value lasts a second at most."""
 
 DATES = _paths("""
+Communication: received sent
+CommunicationRequest: authoredOn
 Consent: dateTime
 Patient: birthDate deceased
 RelatedPerson: birthDate
@@ -141,6 +150,7 @@ PARTED = frozenset({"Location.address"})
 """Elements with a maximum of one whose one value gives several strings."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "CommunicationRequest.occurrence": ("DateTime", "Period"),
     "ConceptMap.source": ("Canonical", "Uri"),
     "ConceptMap.target": ("Canonical", "Uri"),
     "Consent.source": ("Attachment", "Reference"),

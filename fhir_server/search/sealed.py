@@ -29,6 +29,8 @@ LONGEST = 32
 _TABLE = """
 Appointment: identifier reason-code
 AppointmentResponse: identifier
+Communication: identifier
+CommunicationRequest: group-identifier identifier
 Consent: identifier
 Coverage: class-value dependent identifier
 Encounter: identifier reason-code

@@ -40,6 +40,8 @@ from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
+from fhir_server.services.waitlist import answer, entries
+from fhir_server.services.waitlist.records import closed, is_offer
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, of_appointment, of_proposal, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -65,6 +67,7 @@ async def create(
     :raises Problem: what the engine refuses.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
+    resource = entries.prepared(world, caller, resource)
 
     async def work() -> Stored:
         if takes_time(resource["status"]):
@@ -123,9 +126,14 @@ async def change(
         except Changed:
             return None
     old = parse(before.body)
+    after = entries.prepared(world, caller, after, before)
     if not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if is_offer(before.extra):
+        if after["status"] not in {"cancelled", "entered-in-error"}:
+            return await answer.by_write(world, caller, before, after)
+        after = closed(after, "withdrawn")
     if before.extra.get("expires") is not None:
         check_owner(before, caller, "Appointment")
     channel = writes.channel_of(caller, extension_code(after, CHANNEL_URL))

@@ -142,7 +142,7 @@ async def rebuild_index(world: World, *, verify: bool, progress: Progress = _sil
                 clinics=await clinics_now(world, current, resource),
                 patients=current.extra.get("patients") or () if type_ == "Slot" else (),
             )  # fmt: skip
-            beside = {name: again.extra.get(name) for name in ("key", "patients", "clinics")}
+            beside = {name: again.extra.get(name) for name in ("key", "patients", "clinics", "waits")}
             same = world.store.resources.searched(type_, index) == one.get("idx")
             if same and all(_same(current.extra.get(name), value) for name, value in beside.items()):
                 continue

@@ -35,6 +35,8 @@ from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import version_of
+from fhir_server.services.waitlist.answer import answer_first
+from fhir_server.services.waitlist.records import is_offer
 from fhir_server.services.wishes import of_appointment, of_proposal, of_slots, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.settings import CANONICAL
@@ -84,6 +86,8 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
     if not takes_time(resource["status"]):
         text = f"an appointment that is {resource['status']} cannot be moved"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if is_offer(before.extra):
+        raise answer_first()
     channel = writes.channel_of(caller, move.channel)
     await check_cutoff(world, before, channel, "reschedule")
     old = await of_appointment(world, resource, claimed(before))

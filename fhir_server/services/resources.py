@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem, problem
@@ -18,6 +18,7 @@ from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
+from fhir_server.services.waitlist.responses import respond
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit, pause, unavailable
@@ -130,6 +131,13 @@ async def insert(
         return await slots.create(world, caller, resource, id_, keyed, method)
     if type_ == "Subscription":
         return await subscriptions.create(world, caller, resource, id_, clinics, keyed, method)
+    if type_ == "AppointmentResponse":
+
+        async def answered() -> Stored | None:
+            return await respond(world, caller, resource, id_, clinics, None, keyed, method)
+
+        if answer := await once(world, keyed, answered):
+            return cast("Stored", answer)
     await check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
@@ -301,6 +309,8 @@ async def _write(
         return await slots.change(world, caller, before, seen, after, id_)
     if type_ == "Subscription":
         return await subscriptions.change(world, caller, before, after, id_, clinics)
+    if type_ == "AppointmentResponse" and (answer := await respond(world, caller, after, id_, clinics, before)):
+        return answer
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):

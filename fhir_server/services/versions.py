@@ -15,6 +15,7 @@ from fhir_server.search.definitions import Definition
 from fhir_server.search.extract import index_values
 from fhir_server.search.sealed import beginnings
 from fhir_server.services.access.about import patients_in
+from fhir_server.services.waitlist.records import WAITS, waits_of
 from fhir_server.store.resources import NEWS, Stored
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def version_of(
     }
     if type_ in KEYED_TYPES:
         beside["key"] = short_key(f"{type_}/{id_}")
+    if type_ == "Appointment":
+        beside[WAITS] = waits_of(final, beside, world.bases)
     body = dump(final)
     if len(body) > LARGEST:
         raise problem(Category.TOO_LARGE, f"a resource has at most {LARGEST} bytes", type_)

@@ -23,6 +23,8 @@ Keys: TypeAlias = tuple[tuple[str, int | str], ...]
 _OWN: dict[str, tuple[str, ...]] = {
     "Appointment": ("actor date.l", "status date.l", "date.l _id", "identifier", "slot"),
     "AppointmentResponse": ("appointment", "actor", "identifier"),
+    "Communication": ("subject sent.l", "based-on", "identifier"),
+    "CommunicationRequest": ("subject occurrence.l", "identifier", "group-identifier"),
     "Consent": ("patient", "identifier"),
     "Coverage": ("beneficiary", "subscriber", "payor", "identifier"),
     "Device": ("patient", "location", "organization", "identifier", "type"),
@@ -54,6 +56,10 @@ _SHARED = """
 Appointment: -date-or-req-period appointment-type based-on part-status reason-code reason-reference requested-period
 Appointment: service-category service-type specialty supporting-info
 AppointmentResponse: part-status
+Communication: category encounter instantiates-canonical instantiates-uri medium part-of received recipient sender
+Communication: sent.l status
+CommunicationRequest: authored.l based-on category encounter medium occurrence.l priority recipient replaces
+CommunicationRequest: requester sender status
 Consent: action actor category consentor data date.l organization period purpose scope security-label source-reference
 Consent: status
 Coverage: class-type class-value dependent patient policy-holder status type

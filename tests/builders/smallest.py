@@ -11,6 +11,8 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "AppointmentResponse": {
         "appointment": {"reference": "Appointment/1"}, "actor": _PATIENT, "participantStatus": "accepted",
     },
+    "Communication": {"status": "completed", "subject": _PATIENT},
+    "CommunicationRequest": {"status": "active", "subject": _PATIENT},
     "Consent": {"status": "active", "scope": _CONCEPT, "category": [_CONCEPT], "policyRule": _CONCEPT},
     "Coverage": {"status": "active", "beneficiary": _PATIENT, "payor": [_PATIENT]},
     "Encounter": {"status": "planned", "class": {"code": "AMB"}},

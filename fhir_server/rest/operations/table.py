@@ -18,9 +18,11 @@ from fhir_server.rest.operations import (
     extend_hold,
     find,
     hold,
+    join_waitlist,
     lookup,
     match,
     meta,
+    offer,
     release,
     reschedule,
     rotate_secret,
@@ -30,6 +32,7 @@ from fhir_server.rest.operations import (
     translate,
     validate,
     validate_code,
+    waitlist,
     ws_binding_token,
 )
 
@@ -60,6 +63,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("Appointment", "book"): Operation("Appointment-book", book.handle, type=True, instance=True),
     ("Appointment", "cancel"): Operation("Appointment-cancel", cancel.handle, type=False, instance=True),
     ("Appointment", "reschedule"): Operation("Appointment-reschedule", reschedule.handle, type=False, instance=True),
+    ("Appointment", "join-waitlist"): Operation(
+        "Appointment-join-waitlist", join_waitlist.handle, type=True, instance=False
+    ),
+    ("Appointment", "offer"): Operation("Appointment-offer", offer.handle, type=False, instance=True),
+    ("Appointment", "waitlist"): Operation(
+        "Appointment-waitlist", waitlist.handle, type=True, instance=False, safe=True
+    ),
+    ("Appointment", "offers"): Operation(
+        "Appointment-offers", waitlist.open_offers, type=True, instance=False, safe=True
+    ),
     (ANY, "validate"): Operation(f"{HL7}Resource-validate", validate.handle, type=True, instance=True, safe=True),
     (ANY, "meta"): Operation(f"{HL7}Resource-meta", meta.meta, type=False, instance=True, safe=True),
     (ANY, "meta-add"): Operation(f"{HL7}Resource-meta-add", meta.add, type=False, instance=True),

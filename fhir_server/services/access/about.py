@@ -9,7 +9,8 @@ Organization                           itself and what it is a part of
 Location, HealthcareService,           the Organization that they name
 PractitionerRole, Device, Group
 Schedule, Slot                         those of the Schedule's actors
-Appointment                            those of its Slots, places, services and roles; else those of its patients
+Appointment                            those of its Slots, places, services and roles, of those that somebody on the
+                                       waitlist would take too; else those of its patients
 Patient                                managingOrganization, whoever registered them, and where they were ever booked
 other patient data                     the Organization that it names; else those of its patients
 
@@ -27,6 +28,7 @@ from fhir_server.scheduling.proposal import decode
 from fhir_server.search.definitions import Definition
 from fhir_server.services.actors import reference_of
 from fhir_server.services.compartments import COMPARTMENTS
+from fhir_server.services.waitlist.records import preferred
 
 if TYPE_CHECKING:
     from fhir_server.services.world import World
@@ -36,9 +38,9 @@ NOBODY = "#"
 """Stands for a person whom no literal reference names."""
 
 _NAMED = {
-    "Device": "owner", "Encounter": "serviceProvider", "Group": "managingEntity", "HealthcareService": "providedBy",
-    "Location": "managingOrganization", "Organization": "partOf", "Patient": "managingOrganization",
-    "PractitionerRole": "organization",
+    "Communication": "sender", "CommunicationRequest": "sender", "Device": "owner", "Encounter": "serviceProvider",
+    "Group": "managingEntity", "HealthcareService": "providedBy", "Location": "managingOrganization",
+    "Organization": "partOf", "Patient": "managingOrganization", "PractitionerRole": "organization",
 }  # fmt: skip
 _PLACES = frozenset({"Location", "HealthcareService", "PractitionerRole"})
 """Types that lend an Appointment their clinics."""
@@ -175,6 +177,8 @@ async def _of_schedules(world: World, names: Iterable[str]) -> list[str]:
 async def _of_appointment(world: World, resource: Mapping[str, Any], shown: Mapping[str, Sequence[str]]) -> list[str]:
     """Clinics of an Appointment's Slots, places, services and roles, else of what its people's Schedules say."""
     named = [reference_of(one.get("actor"), world.bases) for one in resource.get("participant", ())]
+    wish = preferred(resource)
+    named += [reference_of(one, world.bases) for part in ("service", "location", "actor") for one in wish.get(part, ())]
     slots = {**dict.fromkeys(reference_of(one, world.bases) for one in resource.get("slot", ())), **shown}
     found = [clinic for clinics in slots.values() for clinic in clinics or ()]
     found += await _of_slots(world, [one for one, clinics in slots.items() if not clinics])

@@ -30,6 +30,8 @@ _NOUNS: Mapping[str, str] = MappingProxyType({
     "Appointment": "appointments",
     "AppointmentResponse": "answers to appointments",
     "AuditEvent": "records of who looked at data",
+    "Communication": "messages",
+    "CommunicationRequest": "reminders and other messages that are planned",
     "Consent": "consents",
     "Coverage": "insurance",
     "Device": "devices",
