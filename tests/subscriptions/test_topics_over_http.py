@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.builders.subscriber import Subscriber
 from tests.builders.visits import Visits
+from tests.builders.waiting import Waiting
+from tests.tokens import Issuer
 
 PATCH = {"Content-Type": "application/json-patch+json"}
 
@@ -114,3 +116,28 @@ async def test_a_schedule_that_changes(emr: Subscriber, clinic: Visits) -> None:
     await emr_.settle()
     assert [one.foci for one in emr_.told] == [[url]]
     assert (await emr_.status(made["id"])).said("events-since-subscription-start") == "1"
+
+
+async def test_the_waitlist(emr: Subscriber, issuer: Issuer) -> None:
+    waiting = Waiting(emr.client)
+    waiting.issuer, waiting.world = issuer, emr.world
+    await waiting.opened()
+    ears = await Ears(emr, (
+        "waitlist-offered", "waitlist-accepted", "appointment-booked", "appointment-cancelled", "hold-expired"
+    )).open()  # fmt: skip
+    first, second = await waiting.joined("pat"), await waiting.joined("other")
+    await waiting.patient("third")
+    await ears.heard()
+    await waiting.freed("09:00", patient="third")
+    heard = await ears.heard()
+    assert heard["waitlist-offered"] == [f"Appointment/{first['id']}"]
+    assert "waitlist-accepted" not in heard
+    answer = await waiting.act(first["id"], "$book")
+    assert answer.status_code == 201, answer.text
+    name = f"Appointment/{first['id']}"
+    assert await ears.heard() == {"waitlist-accepted": [name], "appointment-booked": [name]}
+    # One that nobody answers waits again: it was no hold of theirs that ended, and no visit that was cancelled.
+    await waiting.freed("10:00", patient="third")
+    assert (await ears.heard())["waitlist-offered"] == [f"Appointment/{second['id']}"]
+    assert await ears.heard(3600) == {}
+    assert (await waiting.entry(second))["status"] == "waitlist"
