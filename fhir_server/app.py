@@ -7,9 +7,10 @@ import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from fhir_server import log
@@ -17,9 +18,12 @@ from fhir_server.bootstrap import build, prepare
 from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
 from fhir_server.remote import throttle
-from fhir_server.rest import metrics
+from fhir_server.remote.channels import Channels
+from fhir_server.remote.kept import kept
+from fhir_server.rest import metrics, websocket
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
+from fhir_server.rest.outbox_page import HEADERS, outbox_page
 from fhir_server.services.authorization import keys
 from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
@@ -47,6 +51,7 @@ class Server(FastAPI):
 
     door: Door
     hosts: frozenset[str]
+    outbox_folder: str
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -61,18 +66,22 @@ class Server(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings) -> Server:
-    """The application; databases are opened when it starts."""
+def create_app(settings: Settings, channels: Channels | None = None) -> Server:
+    """The application; databases are opened when it starts.
+
+    :param channels: the ways to people; None = those that the settings turn on.
+    """
     door = Door()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        world = build(settings)
+        world = build(settings, channels)
         await prepare(world)
         # Keys of tokens are there before the first of them is asked for, in this process or another.
         await keys.published(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
+        world.channels.tell()
         await world.record.start()
         _settle_memory()
         door.world = world
@@ -81,12 +90,13 @@ def create_app(settings: Settings) -> Server:
         finally:
             door.world = None
             await world.record.stop()
+            await world.channels.close()
             await world.store.close()
             await throttle.close()
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
     app.door = door
-    app.hosts = settings.hosts
+    app.hosts, app.outbox_folder = settings.hosts, settings.outbox_folder
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))
@@ -115,6 +125,16 @@ def _add_pages(app: Server, door: Door) -> None:
     async def ready() -> JSONResponse:
         usable = door.world is not None and await door.world.store.ready()
         return JSONResponse({"status": "ready" if usable else "not ready"}, 200 if usable else 503)
+
+    @app.websocket(websocket.PATH)
+    async def notifications(socket: WebSocket) -> None:
+        await websocket.notifications(door, socket)
+
+    if folder := app.outbox_folder:
+
+        @app.get("/dev/outbox", response_class=HTMLResponse, include_in_schema=False)
+        async def outbox() -> HTMLResponse:
+            return HTMLResponse(outbox_page(await asyncio.to_thread(kept, Path(folder))), headers=HEADERS)
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:

@@ -54,12 +54,19 @@ class Settings(BaseSettings):
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
     clock: str = Field("", description="development alone: +3d or -90min away, or x600@ms for time that runs faster")
+    outbox_folder: str = Field(
+        "", description="development alone: folder into which messages go for whose channel there is no provider"
+    )
     worker_concurrency: int = Field(32, ge=1, le=512, description="pieces of work that one worker process does at once")
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="loopback port of a worker's /metrics; 0 = none")
     egress_allow: str = Field(
         "", description="networks and hosts inside that notifications may go to: 10.1.0.0/16,emr.clinic.example"
     )
     egress_ca: str = Field("", description="file of CAs that receivers' certificates may come from besides public ones")
+    subscription_days: int = Field(14, ge=1, description="how long events of Subscriptions are kept for $events")
+    max_subscriptions: int = Field(50, ge=1, description="Subscriptions that are not off of one client")
+    min_heartbeat_seconds: int = Field(10, ge=1, description="shortest heartbeat period of a Subscription")
+    delivery_attempts: int = Field(12, ge=1, description="attempts to deliver before a Subscription is in error")
     smtp_url: SecretStr = Field(SecretStr(""), description="SMTP server, e.g. smtp://user:password@host:587?starttls")
     mail_from: str = Field("", description="sender of e-mail, e.g. Clinic <mail@clinic.example>")
     sendgrid_key: SecretStr = Field(SecretStr(""), description="API key of SendGrid; e-mail goes there and not by SMTP")
@@ -94,8 +101,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _real_in_production(self) -> Self:
-        if self.clock and self.environment == "production":
-            msg = "FHIR_CLOCK moves time, which only FHIR_ENVIRONMENT=development may"
+        stated = [f"FHIR_{name.upper()}" for name in ("clock", "outbox_folder") if getattr(self, name)]
+        if stated and self.environment == "production":
+            msg = f"{' and '.join(stated)}: for FHIR_ENVIRONMENT=development alone"
             raise ValueError(msg)
         return self
 

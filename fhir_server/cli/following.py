@@ -6,6 +6,8 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from fhir_server.embedded import child
 
 if TYPE_CHECKING:
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
 STOP_SECONDS = 10.0
 
 
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
 @contextmanager
 def following(settings: Settings, folder: Folder) -> Iterator[None]:
     """Run them with these settings; their logs are ``worker.log`` and ``beat.log`` in the folder."""
     stated = {
-        f"FHIR_{name.upper()}": str(getattr(settings, name))
+        f"FHIR_{name.upper()}": _text(getattr(settings, name))
         for name, field in type(settings).model_fields.items()
         if getattr(settings, name) != field.default
     }

@@ -65,6 +65,7 @@ _ELEMENTS = {
     "reasonReference+ insurance supportingInfo specimen+ bodySite+ note patientInstruction+ relevantHistory",
     "Slot": "identifier+ serviceCategory+ serviceType+ specialty+ appointmentType+ schedule+! status+! start+! end+! "
     "overbooked comment",
+    "Subscription": "status+! contact+ end+ reason+! criteria+! error+ channel+!",
 }
 """Elements of each type: ``+`` is part of the summary, ``!`` is mandatory, ``[x]`` is a choice.
 

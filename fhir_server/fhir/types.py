@@ -25,6 +25,7 @@ RESOURCE_TYPES: tuple[str, ...] = (
     "Schedule",
     "ServiceRequest",
     "Slot",
+    "Subscription",
 )
 """Every resource type with interactions of its own, in alphabetical order."""
 
@@ -55,9 +56,13 @@ SEALED_TYPES = frozenset(
         "Schedule",
         "ServiceRequest",
         "Slot",
+        "Subscription",
     }
 )
-"""Types whose content may speak of a patient: it is stored sealed. The others are a directory that stays readable."""
+"""Types whose content may speak of a patient, or holds secrets: it is stored sealed.
+
+The others are a directory that stays readable.
+"""
 AUDIT_EVENT = "AuditEvent"
 """Made from the access record: read and searched by those who may, never written."""
 

@@ -8,17 +8,21 @@ voice     the same, where _FROM is a number       ``TwilioVoice``
 fcm       FHIR_FCM_CREDENTIALS                    ``Fcm``
 apns      FHIR_APNS_KEY, _KEY_ID, _TEAM, _TOPIC   ``Apns``
 web       FHIR_VAPID_KEY, FHIR_VAPID_SUBJECT      ``WebPush``
+any other FHIR_OUTBOX_FOLDER, in development      ``Kept``: a file in a folder
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
+from fhir_server.clock import clock_of
 from fhir_server.log import get_logger
 from fhir_server.remote.egress import Networks, networks_of
 from fhir_server.remote.email import Email, SendGrid, Smtp, sender_of
+from fhir_server.remote.kept import Kept
 from fhir_server.remote.push import Fcm, Kind, Push
 from fhir_server.remote.push_apns import Apns
 from fhir_server.remote.push_web import WebPush
@@ -46,6 +50,26 @@ class Channels:
         push: dict[Kind, Channel[Push]] = {"fcm": Recording(), "apns": Recording(), "web": Recording()}
         return cls(Recording(), Recording(), Recording(), push)
 
+    def filled(self, folder: Path, clock: Callable[[], int]) -> Self:
+        """With files in a folder where there is no provider."""
+        push: dict[Kind, Channel[Push]] = {kind: Kept(folder, f"push-{kind}", clock) for kind in ("fcm", "apns", "web")}
+        return type(self)(
+            self.email or Kept(folder, "email", clock),
+            self.sms or Kept(folder, "sms", clock),
+            self.voice or Kept(folder, "voice", clock),
+            push | dict(self.push),
+        )
+
+    def tell(self) -> None:
+        """One line of the log says what is on and what is off, when a process that serves or sends begins."""
+        known: dict[str, Channel[Any] | None] = {"email": self.email, "sms": self.sms, "voice": self.voice}
+        known |= {f"push-{kind}": self.push.get(kind) for kind in ("fcm", "apns", "web")}
+        log.info(
+            "channels",
+            on=[f"{name} by {channel.name}" for name, channel in known.items() if channel],
+            off=[name for name, channel in known.items() if not channel],
+        )
+
     async def close(self) -> None:
         """Let connections go."""
         for channel in (self.email, self.sms, self.voice, *self.push.values()):
@@ -62,7 +86,7 @@ def allowed_of(settings: Settings, *, loopback: bool) -> Networks:
 
 
 def channels_of(settings: Settings, *, loopback: bool = False) -> Channels:
-    """What the settings turn on; one line of the log says what is on and what is off.
+    """What the settings turn on.
 
     :raises ValueError: a setting is there and wrong: one sentence for the operator, without secrets.
     """
@@ -73,13 +97,8 @@ def channels_of(settings: Settings, *, loopback: bool = False) -> Channels:
         TwilioVoice(twilio) if twilio and NUMBER.fullmatch(twilio.sender) else None,
         _push(settings, loopback=loopback),
     )
-    known: dict[str, Channel[Any] | None] = {"email": made.email, "sms": made.sms, "voice": made.voice}
-    known |= {f"push-{kind}": made.push.get(kind) for kind in ("fcm", "apns", "web")}
-    log.info(
-        "channels",
-        on=[f"{name} by {channel.name}" for name, channel in known.items() if channel],
-        off=[name for name, channel in known.items() if not channel],
-    )
+    if settings.outbox_folder:
+        made = made.filled(Path(settings.outbox_folder), clock_of(settings.clock))
     return made
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from fhir_server.scheduling.reminders import Confirming, Quiet
 from fhir_server.scheduling.reminders import Rule as ReminderRule
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 
 Modality = Literal["in-person", "video", "phone"]
 Channel = Literal["online", "phone", "staff", "referral", "waitlist", "interface"]
@@ -110,6 +111,7 @@ class Policy:
     notices: bool | None = None
     message_detail: bool | None = None
     consent_required: frozenset[str] | None = None
+    waitlist: WaitlistTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ RelatedPerson: address identifier name relationship telecom
 Schedule: actor identifier serviceCategory serviceType specialty
 ServiceRequest: basedOn bodySite category identifier instantiatesCanonical instantiatesUri performer replaces specimen
 Slot: identifier serviceCategory serviceType specialty
+Subscription: channel.header contact
 CapabilityStatement: format implementationGuide jurisdiction rest rest.resource rest.resource.supportedProfile
 CapabilityStatement: rest.security.service
 CodeSystem: concept concept.designation identifier jurisdiction
@@ -71,6 +72,7 @@ RelatedPerson: active address.use gender
 Schedule: active
 ServiceRequest: intent priority status
 Slot: status
+Subscription: channel.payload channel.type status
 CapabilityStatement: fhirVersion format rest.mode rest.resource.type status
 CodeSystem: concept.code concept.designation.language content status
 ConceptMap: group.element.code group.element.target.code status
@@ -91,6 +93,7 @@ Practitioner: active telecom
 PractitionerRole: active telecom
 RelatedPerson: active telecom
 Schedule: active
+Subscription: contact
 CapabilityStatement: version
 CodeSystem: version
 ConceptMap: version

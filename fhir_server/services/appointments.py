@@ -22,8 +22,10 @@ from fhir_server.services.booking import (
     Wish,
     claim_of,
     claimed,
+    clinics_of_booking,
     give_back,
     keep,
+    last_shown,
     policy_of,
     refusals,
     request_of,
@@ -38,6 +40,8 @@ from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
+from fhir_server.services.waitlist import answer, entries
+from fhir_server.services.waitlist.records import closed, is_offer
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, of_appointment, of_proposal, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -63,6 +67,7 @@ async def create(
     :raises Problem: what the engine refuses.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
+    resource = entries.prepared(world, caller, resource)
 
     async def work() -> Stored:
         if takes_time(resource["status"]):
@@ -107,9 +112,12 @@ async def _insert(
     return await world.store.units.run(work, now=world.now())
 
 
-async def change(world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str) -> Stored | None:
+async def change(
+    world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str, clinics: Sequence[str]
+) -> Stored | None:
     """Store the next version; None if somebody else was faster.
 
+    :param clinics: those of the next version, unless it is booked anew.
     :raises Problem: 422 for a transition that the state table does not have, and what the engine refuses.
     """
     if before is None or before.deleted:
@@ -118,9 +126,14 @@ async def change(world: World, caller: Caller, before: Stored | None, after: dic
         except Changed:
             return None
     old = parse(before.body)
+    after = entries.prepared(world, caller, after, before)
     if not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if is_offer(before.extra):
+        if after["status"] not in {"cancelled", "entered-in-error"}:
+            return await answer.by_write(world, caller, before, after)
+        after = closed(after, "withdrawn")
     if before.extra.get("expires") is not None:
         check_owner(before, caller, "Appointment")
     channel = writes.channel_of(caller, extension_code(after, CHANNEL_URL))
@@ -134,12 +147,12 @@ async def change(world: World, caller: Caller, before: Stored | None, after: dic
                 if moved and takes_time(old["status"]):
                     await check_cutoff(world, before, channel, "reschedule")
                 return await _rebook(world, caller, before, after, moved=moved)
-            return await keep(world, before, after)
+            return await keep(world, before, after, clinics)
         if after["status"] in KEEPS_CLAIM and not moved:
-            return await keep(world, before, after)
+            return await keep(world, before, after, clinics)
         if after["status"] in {"cancelled", "entered-in-error"} and takes_time(old["status"]):
             await check_cutoff(world, before, channel, "cancel")
-        return await _free(world, before, after)
+        return await _free(world, before, after, clinics)
     except Changed:
         return None
 
@@ -212,11 +225,12 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
         }
         if expires is not None:
             extra = {**before.extra, **held}
-        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"}
+        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "shown": None, "method": "PUT"}
         written = {**after, "slot": [{"reference": one} for one in shown]} if follows and shown else after
         if wish.strangers:
             await unit.acquaint(wish.strangers, wish.clinics)
-        return await _replace(world, unit, before, written, at, extra, wish.clinics)
+        clinics = await clinics_of_booking(world, wish, written, shown)
+        return await _replace(world, unit, before, written, at, extra, clinics)
 
     try:
         return await world.store.units.run(work, now=world.now(), turns=turns_of(request, [before]))
@@ -224,7 +238,7 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
         raise await problem_of(world, refused, wish, owner=before.reference) from None
 
 
-async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
+async def _free(world: World, before: Stored, after: dict[str, Any], clinics: Sequence[str]) -> Stored:
     """The next version without busy time."""
 
     async def work(unit: Unit) -> Stored:
@@ -234,7 +248,8 @@ async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
             days = await give_back(unit, [before])
             await slot_faces.refresh(world, unit, days, slots_of(before), at)
         kept = {name: before.extra.get(name) for name in ("placer", "placed")}
-        return await _replace(world, unit, before, without_held_until(after), at, {**kept, "method": "PUT"})
+        kept |= {"method": "PUT", **last_shown(before, after)}
+        return await _replace(world, unit, before, without_held_until(after), at, kept, clinics)
 
     return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))
 

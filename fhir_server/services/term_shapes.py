@@ -7,7 +7,7 @@ Location           timezone
 Patient            communication-preference, push-device, timezone
 Communication      delivery-event
 Appointment        booking-channel, modality, override-reason, held-until, cancelled-by, reschedule-count,
-                   reschedule-reason
+                   reschedule-reason, waitlist-preference, waitlist-offer
 Slot               held-until
 """
 
@@ -22,6 +22,8 @@ from typing import Any, get_args
 from fhir_server.errors import Category, Issue
 from fhir_server.fhir.temporal import calendar_date, date_range, duration_seconds, instant_ms, time_seconds
 from fhir_server.scheduling.terms import Channel, Modality
+from fhir_server.scheduling.waitlist import MOST_URGENT, Outcome, PartOfDay
+from fhir_server.scheduling.waitlist_terms import Criterion
 from fhir_server.services.actors import reference_of
 from fhir_server.settings import CANONICAL
 
@@ -114,6 +116,12 @@ def _code_check(codes: frozenset[str]) -> Check:
             raise ValueError(msg)
 
     return check
+
+
+def _check_urgency(value: Any) -> None:
+    if not 0 <= value <= MOST_URGENT:
+        msg = f"a number from 0 to {MOST_URGENT} is needed, {MOST_URGENT} the most urgent"
+        raise ValueError(msg)
 
 
 def _check_length(value: Any) -> None:
@@ -244,6 +252,53 @@ REMINDER = Part(
 )
 QUIET_HOURS = Part((), parts={"start": replace(_TIME, required=True), "end": replace(_TIME, required=True)})
 CONFIRMATION = Part((), parts={"followUp": _LENGTH, "cutoff": _WAIT, "release": _FLAG})
+WAITLIST_POLICY = Part(
+    (),
+    parts={
+        "ordering": replace(_one_of(*get_args(Criterion)), many=True),
+        "offerDuration": _LENGTH,
+        "stopBefore": _WAIT,
+        "quietStart": _TIME,
+        "quietEnd": _TIME,
+        "maxOffers": _COUNT,
+        "establishedWith": _one_of("provider", "clinic"),
+        "showPosition": _FLAG,
+        "offerFreeTime": _FLAG,
+    },
+)
+WAITLIST_PREFERENCE = Part(
+    (),
+    parts={
+        "service": _SERVICES,
+        "actor": Part(
+            ("Reference",), many=True, check=_reference_check("Practitioner", "PractitionerRole", "Device", "Location")
+        ),
+        "location": replace(_WHERE, many=True),
+        "daysOfWeek": replace(_one_of(*DAYS), many=True),
+        "partOfDay": replace(_one_of(*get_args(PartOfDay)), many=True),
+        "earliestTime": _TIME,
+        "latestTime": _TIME,
+        "duration": _LENGTH,
+        "modality": _MODALITY,
+        "notice": _WAIT,
+        "urgency": Part(("UnsignedInt",), check=_check_urgency),
+        "keepAppointment": Part(("Reference",), check=_reference_check("Appointment")),
+    },
+)
+WAITLIST_OFFER = Part(
+    (),
+    many=True,
+    parts={
+        "start": Part(("Instant",), required=True, check=instant_ms),
+        "end": Part(("Instant",), required=True, check=instant_ms),
+        "schedule": Part(("Reference",), required=True, check=_reference_check("Schedule")),
+        "made": Part(("Instant",), required=True, check=instant_ms),
+        "until": Part(("Instant",), required=True, check=instant_ms),
+        "by": replace(_one_of("rank", "staff"), required=True),
+        "reason": Part(("String",)),
+        "outcome": replace(_one_of(*get_args(Outcome)), required=True),
+    },
+)
 BOOKING_POLICY = Part(
     (),
     parts={
@@ -265,6 +320,7 @@ BOOKING_POLICY = Part(
         "notices": _FLAG,
         "messageDetail": _FLAG,
         "consentRequired": replace(_MEDIUM, many=True),
+        "waitlist": WAITLIST_POLICY,
     },
 )
 COMMUNICATION_PREFERENCE = Part(
@@ -336,6 +392,8 @@ EXTENSIONS: Mapping[str, Mapping[str, Part]] = {
         f"{OWN}cancelled-by": _one_of(*get_args(Channel)),
         f"{OWN}reschedule-count": Part(("PositiveInt",)),
         f"{OWN}reschedule-reason": Part(("CodeableConcept",)),
+        f"{OWN}waitlist-preference": WAITLIST_PREFERENCE,
+        f"{OWN}waitlist-offer": WAITLIST_OFFER,
     },
     "Slot": {f"{OWN}held-until": _HELD_UNTIL},
 }

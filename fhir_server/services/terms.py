@@ -24,6 +24,7 @@ from fhir_server.scheduling.contradiction import Contradiction, contradictions
 from fhir_server.scheduling.reminders import Confirming, Quiet
 from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 from fhir_server.services import message_texts
 from fhir_server.services.actors import reference_of
 from fhir_server.services.message_texts import TEMPLATE_URL
@@ -153,6 +154,7 @@ def policy(resource: Resource) -> Policy:
         notices=_one(stated, "notices"),
         message_detail=_one(stated, "messageDetail"),
         consent_required=frozenset(stated["consentRequired"]) if "consentRequired" in stated else None,
+        waitlist=_waitlist(_parts(stated["waitlist"][0])) if "waitlist" in stated else None,
     )
 
 
@@ -170,6 +172,26 @@ def _confirming(parts: Parts) -> Confirming:
     return Confirming(
         _length(parts, "followUp"), DAY if cutoff is None else cutoff, release=_one(parts, "release") is True
     )
+
+
+def _waitlist(stated: Parts) -> WaitlistTerms:
+    """The settings of the waitlist, a part of the policy with parts of its own."""
+    return WaitlistTerms(
+        ordering=tuple(stated.get("ordering", ())) or None,
+        offer_duration=_length(stated, "offerDuration"),
+        stop_before=_length(stated, "stopBefore"),
+        quiet_start=_time(stated, "quietStart"),
+        quiet_end=_time(stated, "quietEnd"),
+        max_offers=_one(stated, "maxOffers"),
+        established_with=_one(stated, "establishedWith"),
+        show_position=_one(stated, "showPosition"),
+        offer_free_time=_one(stated, "offerFreeTime"),
+    )
+
+
+def stated(resource: Resource, url: str) -> list[Parts]:
+    """The parts of each extension with this URL, values by name."""
+    return [parts for _, parts in _stated(resource, url)]
 
 
 def problems(resource: Resource) -> list[Issue]:

@@ -48,6 +48,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "identifier",
     ),
     "Slot": ("schedule start.l _id", "service-type start.l", "status start.l", "start.l _id"),
+    "Subscription": ("status", "url"),
 }
 """Indexes of some parameters, besides ``_lastUpdated`` which each type has."""
 
@@ -80,6 +81,7 @@ Schedule: active date service-category
 ServiceRequest: authored.l based-on body-site category code encounter instantiates-canonical instantiates-uri intent
 ServiceRequest: occurrence performer-type priority replaces specimen
 Slot: appointment-type identifier service-category specialty
+Subscription: contact criteria payload type
 """
 """The parameters in the wildcard index of a type, besides those of every type."""
 

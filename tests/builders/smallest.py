@@ -26,6 +26,10 @@ _NEEDED: dict[str, dict[str, Any]] = {
         "schedule": {"reference": "Schedule/1"}, "status": "free",
         "start": "2020-01-01T00:00:00Z", "end": "2020-01-01T01:00:00Z",
     },
+    "Subscription": {
+        "status": "requested", "reason": "x", "criteria": "Appointment?status=booked",
+        "channel": {"type": "rest-hook", "endpoint": "https://emr.example/in"},
+    },
 }  # fmt: skip
 
 

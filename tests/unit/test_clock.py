@@ -29,7 +29,7 @@ def test_time_away_and_time_that_runs() -> None:
 
 def test_time_is_moved_in_development_alone() -> None:
     assert Settings(clock="+1d", environment="development").clock == "+1d"
-    with pytest.raises(ValidationError, match="FHIR_CLOCK"):
+    with pytest.raises(ValidationError, match="FHIR_CLOCK: for FHIR_ENVIRONMENT"):
         Settings(clock="+1d")
     with pytest.raises(ValidationError, match="not a clock"):
         Settings(clock="tomorrow", environment="development")

@@ -24,7 +24,7 @@ from fhir_server.scheduling.lifecycle import takes_time
 TYPES = (
     "Organization", "Location", "Practitioner", "HealthcareService", "PractitionerRole", "Device", "Patient",
     "RelatedPerson", "Group", "Coverage", "Consent", "Flag", "ServiceRequest", "Schedule", "Slot", "Appointment",
-    "Encounter", "AppointmentResponse", "CommunicationRequest", "Communication",
+    "Encounter", "AppointmentResponse", "CommunicationRequest", "Communication", "Subscription",
 )  # fmt: skip
 """What is referred to comes before what refers to it."""
 

@@ -48,6 +48,7 @@ _NOUNS: Mapping[str, str] = MappingProxyType({
     "Schedule": "calendars",
     "ServiceRequest": "referrals",
     "Slot": "free and busy times",
+    "Subscription": "orders of messages about what happens",
 })  # fmt: skip
 _OF_NOBODY = frozenset({
     "Device", "HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole", "Schedule", "Slot",
