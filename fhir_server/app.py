@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from fhir_server import log
@@ -20,13 +20,15 @@ from fhir_server.fhir import models
 from fhir_server.remote import throttle
 from fhir_server.remote.channels import Channels
 from fhir_server.remote.kept import kept
-from fhir_server.rest import metrics
+from fhir_server.rest import metrics, websocket
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
 from fhir_server.rest.outbox_page import HEADERS, outbox_page
 from fhir_server.services.authorization import keys
 from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
+from fhir_server.smart.hooks import router as hooks_router
+from fhir_server.smart.links import router as links_router
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
 
@@ -79,6 +81,7 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
         await keys.published(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
+        world.channels.tell()
         await world.record.start()
         _settle_memory()
         door.world = world
@@ -97,6 +100,8 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))
+    app.include_router(links_router(door))
+    app.include_router(hooks_router(door))
     return app
 
 
@@ -120,6 +125,10 @@ def _add_pages(app: Server, door: Door) -> None:
     async def ready() -> JSONResponse:
         usable = door.world is not None and await door.world.store.ready()
         return JSONResponse({"status": "ready" if usable else "not ready"}, 200 if usable else 503)
+
+    @app.websocket(websocket.PATH)
+    async def notifications(socket: WebSocket) -> None:
+        await websocket.notifications(door, socket)
 
     if folder := app.outbox_folder:
 

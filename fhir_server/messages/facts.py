@@ -79,7 +79,7 @@ PIECES = frozenset({"details", "links", "footer", "choices_list"})
 
 def locale_of(language: str) -> Locale:
     """How dates are written in a language (BCP 47), by its longest known beginning; English where there is none."""
-    words = language.split("-")
+    words = language.split("-", 8)[:8]
     for length in range(len(words), 0, -1):
         try:
             return Locale.parse("-".join(words[:length]), sep="-")

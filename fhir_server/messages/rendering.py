@@ -80,7 +80,8 @@ def render(kind: Kind, language: str, facts: Facts, overrides: Mapping[str, str]
         return filled(source(kind, spoken, name), name, known)
 
     written = language if own(given, kind, language, "email") is not None else regional
-    subject, text, html = part("subject"), part("email"), part("html")
+    subject, text = part("subject"), part("email")
+    html = part("html") if own(given, kind, language, "html") is not None else ""
     page = html or _page(written, subject, text)
     return Rendered(
         written, subject, text, page, part("sms"), part("push-title"), part("push-body"), part("voice")

@@ -37,7 +37,7 @@ _KEY = re.compile(r"([a-z-]+)/([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)/([a-z-]+)")
 
 def prefixes(language: str) -> Iterator[str]:
     """``de-CH-1996``, ``de-CH``, ``de``. https://www.rfc-editor.org/rfc/rfc4647#section-3.4"""
-    words = language.split("-")
+    words = language.split("-", 8)[:8]
     for length in range(len(words), 0, -1):
         yield "-".join(words[:length])
 

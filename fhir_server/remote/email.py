@@ -189,8 +189,12 @@ def _not_sent(failed: aiosmtplib.SMTPException) -> NotSent:
     if isinstance(failed, aiosmtplib.SMTPAuthenticationError):
         return NotSent("credentials", permanent=False)
     if isinstance(failed, aiosmtplib.SMTPRecipientsRefused):
-        code = failed.recipients[0].code
-        return NotSent("invalid-address", permanent=True) if code >= 500 else NotSent("unavailable", permanent=False)
+        refused = failed.recipients[0]
+        if refused.code < 500:
+            return NotSent("unavailable", permanent=False)
+        # A policy says nothing about whether the mailbox is there. https://www.rfc-editor.org/rfc/rfc3463#section-3.8
+        policy = refused.message.lstrip().startswith("5.7.")
+        return NotSent("rejected" if policy else "invalid-address", permanent=True)
     if isinstance(failed, aiosmtplib.SMTPSenderRefused):
         return NotSent("credentials" if failed.code >= 500 else "unavailable", permanent=False)
     if isinstance(failed, aiosmtplib.SMTPDataError) and failed.code >= 500:

@@ -10,6 +10,8 @@ from datetime import date
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from fhir_server.scheduling.reminders import Confirming, Quiet
+from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 
 Modality = Literal["in-person", "video", "phone"]
@@ -102,6 +104,13 @@ class Policy:
     max_reschedules: int | None = None
     overbooking: int | None = None
     assignment: Literal["earliest", "established", "round-robin", "least-loaded", "continuity"] | None = None
+    reminders: bool | None = None
+    reminder_rules: tuple[ReminderRule, ...] | None = None
+    quiet: Quiet | None = None
+    confirming: Confirming | None = None
+    notices: bool | None = None
+    message_detail: bool | None = None
+    consent_required: frozenset[str] | None = None
     waitlist: WaitlistTerms | None = None
 
 

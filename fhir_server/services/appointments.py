@@ -22,8 +22,10 @@ from fhir_server.services.booking import (
     Wish,
     claim_of,
     claimed,
+    clinics_of_booking,
     give_back,
     keep,
+    last_shown,
     policy_of,
     refusals,
     request_of,
@@ -110,9 +112,12 @@ async def _insert(
     return await world.store.units.run(work, now=world.now())
 
 
-async def change(world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str) -> Stored | None:
+async def change(
+    world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str, clinics: Sequence[str]
+) -> Stored | None:
     """Store the next version; None if somebody else was faster.
 
+    :param clinics: those of the next version, unless it is booked anew.
     :raises Problem: 422 for a transition that the state table does not have, and what the engine refuses.
     """
     if before is None or before.deleted:
@@ -142,12 +147,12 @@ async def change(world: World, caller: Caller, before: Stored | None, after: dic
                 if moved and takes_time(old["status"]):
                     await check_cutoff(world, before, channel, "reschedule")
                 return await _rebook(world, caller, before, after, moved=moved)
-            return await keep(world, before, after)
+            return await keep(world, before, after, clinics)
         if after["status"] in KEEPS_CLAIM and not moved:
-            return await keep(world, before, after)
+            return await keep(world, before, after, clinics)
         if after["status"] in {"cancelled", "entered-in-error"} and takes_time(old["status"]):
             await check_cutoff(world, before, channel, "cancel")
-        return await _free(world, before, after)
+        return await _free(world, before, after, clinics)
     except Changed:
         return None
 
@@ -220,11 +225,12 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
         }
         if expires is not None:
             extra = {**before.extra, **held}
-        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"}
+        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "shown": None, "method": "PUT"}
         written = {**after, "slot": [{"reference": one} for one in shown]} if follows and shown else after
         if wish.strangers:
             await unit.acquaint(wish.strangers, wish.clinics)
-        return await _replace(world, unit, before, written, at, extra, wish.clinics)
+        clinics = await clinics_of_booking(world, wish, written, shown)
+        return await _replace(world, unit, before, written, at, extra, clinics)
 
     try:
         return await world.store.units.run(work, now=world.now(), turns=turns_of(request, [before]))
@@ -232,7 +238,7 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
         raise await problem_of(world, refused, wish, owner=before.reference) from None
 
 
-async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
+async def _free(world: World, before: Stored, after: dict[str, Any], clinics: Sequence[str]) -> Stored:
     """The next version without busy time."""
 
     async def work(unit: Unit) -> Stored:
@@ -242,7 +248,8 @@ async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
             days = await give_back(unit, [before])
             await slot_faces.refresh(world, unit, days, slots_of(before), at)
         kept = {name: before.extra.get(name) for name in ("placer", "placed")}
-        return await _replace(world, unit, before, without_held_until(after), at, {**kept, "method": "PUT"})
+        kept |= {"method": "PUT", **last_shown(before, after)}
+        return await _replace(world, unit, before, without_held_until(after), at, kept, clinics)
 
     return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))
 

@@ -13,7 +13,18 @@ from fhir_server.fhir.json import dump, parse
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import slot_faces
 from fhir_server.services.access import writes
-from fhir_server.services.booking import Already, Changed, Refused, Wish, claim_of, claimed_days, request_of, take
+from fhir_server.services.booking import (
+    Already,
+    Changed,
+    Refused,
+    Wish,
+    claim_of,
+    claimed_days,
+    clinics_of_booking,
+    last_shown,
+    request_of,
+    take,
+)
 from fhir_server.services.held import check_owner, granted, holds, own_slots, same_hold, same_time, without_held_until
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
@@ -132,7 +143,8 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
         await writes.check_scope(world, composed, "cu")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at,
-            method="PUT" if before else booking.method, clinics=wish.clinics,
+            method="PUT" if before else booking.method,
+            clinics=await clinics_of_booking(world, wish, composed, shown),
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None,
                 "placer": placer, "placed": print_,
@@ -287,6 +299,7 @@ async def cancel_in(
         clinics=before.extra.get("clinics") or (),
         extra={
             "placer": before.extra.get("placer"), "placed": before.extra.get("placed"), "expired": expired or None,
+            **last_shown(before, resource),
         },
     )  # fmt: skip
     await unit.replace(before, after, index)

@@ -23,11 +23,12 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import Clause
 from fhir_server.services import appointments, resources, slots
-from fhir_server.services.access import writes
+from fhir_server.services.access import followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once, replay
 from fhir_server.services.resources import Change, Written
 from fhir_server.services.search import Chains
+from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.versions import new_id, version_of
 from fhir_server.services.waitlist.responses import respond
@@ -41,6 +42,9 @@ T = TypeVar("T")
 
 ENGINE_TYPES = frozenset({"Appointment", "Slot"})
 """Types whose writes go through the booking engine."""
+
+ALONE_TYPES = ENGINE_TYPES | {"AppointmentResponse", "Subscription"}
+"""Types of which each write is an act of its own, also in a transaction."""
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -116,6 +120,9 @@ async def create(
         engine = appointments.create if type_ == "Appointment" else slots.create
         written = await engine(world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
+    if type_ == "Subscription":
+        written = await subscriptions.create(world, caller, resource, id_, clinics, keyed, "POST", already)
+        return Written(written, created=written.id == id_, changed=written.id == id_)
     if type_ == "AppointmentResponse" and (
         answered := await respond(world, caller, resource, id_, clinics, None, keyed, "POST", already)
     ):
@@ -127,6 +134,8 @@ async def create(
         if found := await already(unit):
             return found
         await unit.insert(first, index)
+        if followers.moves(None, first, fresh=True):
+            await unit.moved(first.reference)
         if keyed:
             await keyed.remember(world, unit, first, 201)
         return first

@@ -26,6 +26,7 @@ from fhir_server.services.booking import (
     afresh,
     claim_of,
     claimed,
+    clinics_of_booking,
     give_back,
     policy_of,
     request_of,
@@ -103,7 +104,7 @@ async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int 
         await writes.check_scope(world, composed, "c")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at, method=booking.method,
-            clinics=wish.clinics,
+            clinics=await clinics_of_booking(world, wish, composed, shown),
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None, "expires": until,
                 "holder": caller.party, "group": group, "since": world.now(),

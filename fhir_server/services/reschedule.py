@@ -23,6 +23,7 @@ from fhir_server.services.booking import (
     check_years,
     claim_of,
     claimed,
+    clinics_of_booking,
     policy_of,
     request_of,
     take,
@@ -126,7 +127,7 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
         await writes.check_scope(world, composed, "u")
         written, index = version_of(
             world, composed, id_=id_, version=current.version + 1, at=at, method="PUT",
-            clinics=wish.clinics or current.extra.get("clinics") or (),
+            clinics=await clinics_of_booking(world, wish, composed, shown) or current.extra.get("clinics") or (),
             extra={**current.extra, "claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"},
         )  # fmt: skip
         await unit.replace(current, written, index)

@@ -2,8 +2,10 @@
 
 Schedule           availability, availability-override, offers, booking-policy, timezone
 HealthcareService  service-parameters, booking-policy
-Organization       booking-policy, timezone
+Organization       booking-policy, message-template, timezone
 Location           timezone
+Patient            communication-preference, push-device, timezone
+Communication      delivery-event
 Appointment        booking-channel, modality, override-reason, held-until, cancelled-by, reschedule-count,
                    reschedule-reason, waitlist-preference, waitlist-offer
 Slot               held-until
@@ -237,6 +239,19 @@ LIMIT = Part(
         "count": replace(_COUNT, required=True),
     },
 )
+_MEDIUM = _one_of("email", "sms", "voice", "push")
+REMINDER = Part(
+    (),
+    many=True,
+    parts={
+        "kind": replace(_one_of("reminder", "confirmation-request"), required=True),
+        "before": replace(_LENGTH, required=True),
+        "channel": replace(_MEDIUM, required=True, many=True),
+        "modality": replace(_MODALITY, many=True),
+    },
+)
+QUIET_HOURS = Part((), parts={"start": replace(_TIME, required=True), "end": replace(_TIME, required=True)})
+CONFIRMATION = Part((), parts={"followUp": _LENGTH, "cutoff": _WAIT, "release": _FLAG})
 WAITLIST_POLICY = Part(
     (),
     parts={
@@ -298,7 +313,51 @@ BOOKING_POLICY = Part(
         "maxReschedules": _COUNT,
         "overbooking": _COUNT,
         "assignment": _one_of("earliest", "established", "round-robin", "least-loaded", "continuity"),
+        "reminders": _FLAG,
+        "reminder": REMINDER,
+        "quietHours": QUIET_HOURS,
+        "confirmation": CONFIRMATION,
+        "notices": _FLAG,
+        "messageDetail": _FLAG,
+        "consentRequired": replace(_MEDIUM, many=True),
         "waitlist": WAITLIST_POLICY,
+    },
+)
+COMMUNICATION_PREFERENCE = Part(
+    (),
+    many=True,
+    parts={
+        "kind": _one_of("reminder", "confirmation-request", "follow-up", "offer", "notice"),
+        "channel": replace(_MEDIUM, many=True),
+        "off": _FLAG,
+    },
+)
+PUSH_DEVICE = Part(
+    (),
+    many=True,
+    parts={
+        "kind": replace(_one_of("fcm", "apns", "web"), required=True),
+        "device": Part(("String",), required=True),
+    },
+)
+DELIVERY_EVENT = Part(
+    (),
+    many=True,
+    parts={
+        "event": replace(
+            _one_of("sent", "delivered", "failed", "bounced", "opened", "clicked", "unsubscribed"), required=True
+        ),
+        "at": Part(("Instant",), required=True, check=instant_ms),
+    },
+)
+MESSAGE_TEMPLATE = Part(
+    (),
+    many=True,
+    parts={
+        "message": Part(("Code",), required=True),
+        "language": Part(("Code",), required=True),
+        "part": Part(("Code",), required=True),
+        "text": Part(("String",), required=True),
     },
 )
 _ZONE = Part(("Code",), check=check_zone)
@@ -313,8 +372,18 @@ EXTENSIONS: Mapping[str, Mapping[str, Part]] = {
         TIMEZONE: _ZONE,
     },
     "HealthcareService": {f"{OWN}service-parameters": SERVICE_PARAMETERS, f"{OWN}booking-policy": BOOKING_POLICY},
-    "Organization": {f"{OWN}booking-policy": BOOKING_POLICY, TIMEZONE: _ZONE},
+    "Organization": {
+        f"{OWN}booking-policy": BOOKING_POLICY,
+        f"{OWN}message-template": MESSAGE_TEMPLATE,
+        TIMEZONE: _ZONE,
+    },
     "Location": {TIMEZONE: _ZONE},
+    "Patient": {
+        f"{OWN}communication-preference": COMMUNICATION_PREFERENCE,
+        f"{OWN}push-device": PUSH_DEVICE,
+        TIMEZONE: _ZONE,
+    },
+    "Communication": {f"{OWN}delivery-event": DELIVERY_EVENT},
     "Appointment": {
         f"{OWN}booking-channel": _one_of(*get_args(Channel)),
         f"{OWN}modality": _MODALITY,

@@ -119,7 +119,7 @@ def _weight(name: str, values: list[Any], definitions: Mapping[str, Definition])
 
 def tombstone(world: World, before: Stored, at: int) -> Stored:
     """The version that marks a deletion."""
-    about = {name: before.extra.get(name) for name in ("patients", "clinics")}
+    about = {name: before.extra.get(name) for name in ("patients", "clinics", "owner")}
     about["by"] = dict(world.stamp) or None
     return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE", NEWS: True, **about})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history, outbox, work
+from fhir_server.store import conversations, history, links, moves, outbox, subscriptions, work
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -55,10 +55,13 @@ def models() -> Mapping[str, list[IndexModel]]:
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
-    found[HISTORY] = [history.INDEX, outbox.MARKED]
-    found |= {**outbox.INDEXES, **work.INDEXES}
+    found[HISTORY] = [history.INDEX, outbox.MARKED, IndexModel([("patients", 1)], **_only("patients"))]
+    found.setdefault("Subscription", []).append(IndexModel([("owner", 1)], **_only("owner")))
+    found |= {name: list(wanted) for name, wanted in subscriptions.INDEXES.items() if wanted}
+    found |= {**outbox.INDEXES, **work.INDEXES, **links.INDEXES, **conversations.INDEXES}
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
+    found[moves.EPOCH] = [moves.INDEX]
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
     found[ACCOUNTS] = [IndexModel([("key", 1)], unique=True)]

@@ -25,10 +25,15 @@ from fhir_server.rest.operations import (
     offer,
     release,
     reschedule,
+    rotate_secret,
+    subscription_events,
+    subscription_resend,
+    subscription_status,
     translate,
     validate,
     validate_code,
     waitlist,
+    ws_binding_token,
 )
 
 HL7 = "http://hl7.org/fhir/OperationDefinition/"
@@ -80,6 +85,19 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("Patient", "break-glass"): Operation("Patient-break-glass", break_glass.handle, type=False, instance=True),
     ("Patient", "match"): Operation(f"{HL7}Patient-match", match.handle, type=True, instance=False),
+    ("Subscription", "status"): Operation(
+        "Subscription-status", subscription_status.handle, type=True, instance=True, safe=True
+    ),
+    ("Subscription", "events"): Operation(
+        "Subscription-events", subscription_events.handle, type=False, instance=True, safe=True
+    ),
+    ("Subscription", "resend"): Operation("Subscription-resend", subscription_resend.handle, type=False, instance=True),
+    ("Subscription", "rotate-secret"): Operation(
+        "Subscription-rotate-secret", rotate_secret.handle, type=False, instance=True
+    ),
+    ("Subscription", "get-ws-binding-token"): Operation(
+        "Subscription-get-ws-binding-token", ws_binding_token.handle, type=True, instance=True, safe=True
+    ),
     ("CodeSystem", "lookup"): Operation(f"{HL7}CodeSystem-lookup", lookup.handle, type=True, instance=False, safe=True),
     ("CodeSystem", "validate-code"): Operation(
         f"{HL7}CodeSystem-validate-code", validate_code.handle, type=True, instance=True, safe=True

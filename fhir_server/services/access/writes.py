@@ -81,7 +81,8 @@ async def check(
         await _check_own(world, whole, patients, before)
     elif not policy.unlimited:
         await _check_inside(world, type_, patients, tuple(clinics))
-    document = {"_id": whole["id"], "at": world.clock(), "idx": {**index, **beside(patients, tuple(clinics))}}
+    owner = before.extra.get("owner", "") if before else policy.caller.party
+    document = {"_id": whole["id"], "at": world.clock(), "idx": {**index, **beside(patients, tuple(clinics), owner)}}
     if not matches(allowed, document):
         raise refused(type_, "what is to be stored lies outside of what this caller may write")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from structlog.testing import capture_logs
 
-from fhir_server.messages import templates
+from fhir_server.messages import rendering, templates
 from fhir_server.messages.checking import SAMPLE, check_template
 from fhir_server.messages.facts import Choice, Facts, locale_of
 from fhir_server.messages.rendering import Rendered, render
 from fhir_server.messages.segments import is_gsm, segments
 from fhir_server.messages.templates import KINDS, LANGUAGES, PARTS, Kind, language_of, sections, source
+from tests.builders.logs import Log
 
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
 START = datetime(2026, 11, 26, 19, 30, tzinfo=UTC)
@@ -175,8 +175,16 @@ def test_a_clinics_text_takes_the_place_of_ours() -> None:
 @pytest.mark.parametrize(
     "broken", ["{{ clinic", "{{ nobody }}", "{{ clinic.__class__ }}", "{% if clinic < choices %}{% endif %}"]
 )
-def test_a_broken_text_does_not_stop_a_message(broken: str) -> None:
-    with capture_logs() as logs:
-        made = render("reminder", "en", FACTS, {"reminder/en/sms": broken}, NEW_YORK)
+def test_a_broken_text_does_not_stop_a_message(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr(rendering, "log", log)
+    made = render("reminder", "en", FACTS, {"reminder/en/sms": broken}, NEW_YORK)
     assert made == render("reminder", "en", FACTS, None, NEW_YORK)
-    assert [one["text"] for one in logs] == ["reminder/en/sms"]
+    assert [one["text"] for one in log.events] == ["reminder/en/sms"]
+
+
+def test_a_broken_page_is_made_of_the_text_again() -> None:
+    own = {"reminder/en/html": "{{ nobody }}", "reminder/en/email": "Come on {{ day }}.\n\nThank you."}
+    made = render("reminder", "en", FACTS, own, NEW_YORK)
+    assert made.text == "Come on Thu, Nov 26.\n\nThank you."
+    assert "<p>Come on Thu, Nov 26.</p>\n<p>Thank you.</p>" in made.html
