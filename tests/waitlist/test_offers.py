@@ -254,6 +254,23 @@ async def test_moving_up_frees_the_old_time_in_the_same_act_and_the_next_has_it(
     assert (offered["status"], offered["start"]) == ("pending", clinic.at("14:00"))
 
 
+async def test_what_others_take_part_in_is_not_given_up_with_it(clinic: Waiting) -> None:
+    together = clinic.appointment("14:00", "14:30")
+    together["participant"].append({"actor": clinic.who("other"), "status": "accepted"})
+    answer = await clinic.client.post("Appointment", json=together)
+    assert answer.status_code == 201, answer.text
+    kept = f"Appointment/{answer.json()['id']}"
+    refused(await clinic.join("pat", keep_appointment=reference(kept)), 422, "not-eligible")
+    entry = await clinic.joined("pat")
+    wish = next(one for one in entry["extension"] if one["url"].endswith("waitlist-preference"))
+    wish["extension"].append({"url": "keepAppointment", "valueReference": {"reference": kept}})
+    await clinic.put(entry)
+    await clinic.patient("third")
+    await clinic.freed("09:00", patient="third")
+    assert (await clinic.respond(entry, "accepted")).status_code == 201
+    assert (await clinic.read(kept))["status"] == "booked"
+
+
 async def test_two_answers_at_once_book_once(clinic: Waiting) -> None:
     entry = await clinic.joined("pat")
     await clinic.freed("09:00", patient="other")
