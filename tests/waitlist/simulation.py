@@ -199,7 +199,7 @@ class Simulation:
 
     async def _event(self) -> None:
         what = self.chance.random()
-        if what < 0.72:
+        if what < 0.62:
             await self._cancel()
         elif what < 0.9:
             await self._join()

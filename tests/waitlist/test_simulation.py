@@ -70,15 +70,14 @@ async def test_some_days_of_a_small_clinic(empty: World, monkeypatch: pytest.Mon
     days, counts = await _live(empty, plan, monkeypatch)
     assert days.deaths > 5
     assert days.cancelled == plan.cancellations
-    assert counts["offers"] > 20
+    assert counts["offers"] > 15
     assert days.answers["accepted"] > 5
     assert days.answers["declined"] > 2
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_weeks_of_a_clinic(empty: World, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    plan = Plan(patients=300, providers=5, cancellations=2000, days=7, seed=seed)
+async def test_weeks_of_a_clinic(empty: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(patients=300, providers=5, cancellations=2000, days=7)
     days, counts = await _live(empty, plan, monkeypatch)
     assert days.deaths > 100
     assert days.cancelled == plan.cancellations
