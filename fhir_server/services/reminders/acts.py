@@ -29,6 +29,7 @@ from fhir_server.services.reminders.people import MEDIUM_SYSTEM
 from fhir_server.services.reminders.requests import coded, id_of
 from fhir_server.services.reminders.visits import Visit, visit_of
 from fhir_server.services.versions import instant, version_of
+from fhir_server.services.waitlist import answer as waitlist
 from fhir_server.services.wishes import of_appointment
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL
@@ -99,6 +100,19 @@ async def move(world: World, who: Patient, appointment: str, proposal: str) -> S
     return await _recorded(
         world, who, caller, "$reschedule", appointment, moving.reschedule(mine, caller, appointment, wanted)
     )
+
+
+async def answer_offer(world: World, who: Patient, appointment: str, start: int, *, accepts: bool) -> Stored:
+    """The patient takes the time that they are offered from the waitlist, or does not.
+
+    :param start: of the time that is meant, in epoch seconds.
+    :raises Problem: 409 ``hold-expired``: it is not offered any more.
+    """
+    interaction = "$book" if accepts else "update"
+    mine, caller = await _as(world, who, interaction)
+    named = waitlist.Named(start=start)
+    answer = waitlist.accept if accepts else waitlist.decline
+    return await _recorded(world, who, caller, interaction, appointment, answer(mine, caller, appointment, named))
 
 
 async def times(world: World, who: Patient, visit: Visit) -> list[Free]:
