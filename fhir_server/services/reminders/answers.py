@@ -230,7 +230,7 @@ async def _options(world: World, talk: Conversation, people: Sequence[str]) -> l
     if not found:
         for patient in people:
             where = {
-                "idx.patient": patient, "idx.status": "=booked",
+                "idx.actor": patient, "idx.status": "=booked",
                 "idx.date.l": {"$gte": now * 1000, "$lt": (now + AHEAD_SECONDS) * 1000},
             }  # fmt: skip
             rows = await world.store.resources.find("Appointment", where, limit=MOST, fields={"_id": 1})
