@@ -13,6 +13,7 @@ from fhir_server.errors import Category
 from fhir_server.scheduling.reminders import Confirming, Quiet
 from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 from fhir_server.services import terms
 from fhir_server.services.term_shapes import OWN, TIMEZONE
 
@@ -125,6 +126,17 @@ def test_the_example_service_and_clinic_in_the_domain():
         notices=True,
         message_detail=False,
         consent_required=frozenset({"voice"}),
+        waitlist=WaitlistTerms(
+            ordering=("urgency", "established", "since"),
+            offer_duration=1800,
+            stop_before=2 * H,
+            quiet_start=21 * H,
+            quiet_end=8 * H,
+            max_offers=3,
+            established_with="clinic",
+            show_position=True,
+            offer_free_time=False,
+        ),
     )
 
 
