@@ -12,7 +12,7 @@ from typing import Any
 from fhir_server.scheduling.reminders import FOLLOW_UP, plan
 from fhir_server.services.actors import reference_of
 from fhir_server.services.following.fact import Fact, Following
-from fhir_server.services.reminders import notices, requests
+from fhir_server.services.reminders import communications, notices, requests
 from fhir_server.services.reminders.people import Person, media_of, person
 from fhir_server.services.reminders.requests import Request, Wanted
 from fhir_server.services.reminders.visits import Visit, visit_of
@@ -86,7 +86,7 @@ async def _settle(world: World, unit: Unit, current: Stored) -> None:
     if visit is None or visit.status != "booked" or visit.start <= now:
         for one in known.values():
             if one.status == "active" and one.kind != NOTICED:
-                await requests.withdraw(world, unit, one, at, "the appointment is not ahead any more")
+                await _withdraw(world, unit, one, at, "the appointment is not ahead any more")
         await world.store.work.withdraw(unit, RELEASE, current.id)
         return
     ahead: dict[str, Wanted] = {}
@@ -100,11 +100,16 @@ async def _settle(world: World, unit: Unit, current: Stored) -> None:
         await requests.put(world, unit, new, known.get(id_), at)
     for old in known.values():
         if old.status == "active" and old.kind != NOTICED and old.id not in ahead and not _waits(old, visit, now):
-            await requests.withdraw(world, unit, old, at, "the appointment or the patient's wishes changed")
+            await _withdraw(world, unit, old, at, "the appointment or the patient's wishes changed")
     if release is not None and len(visit.patients) == 1:
         await world.store.work.plan(unit, RELEASE, visit.id, release * 1000, {"start": visit.start})
     else:
         await world.store.work.withdraw(unit, RELEASE, visit.id)
+
+
+async def _withdraw(world: World, unit: Unit, one: Request, at: int, reason: str) -> None:
+    await communications.abandon(world, unit, one, at)
+    await requests.withdraw(world, unit, one, at, reason)
 
 
 def planned(visit: Visit, receiver: Person, known: Mapping[str, Request], now: int) -> tuple[list[Wanted], int | None]:

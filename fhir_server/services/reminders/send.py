@@ -226,6 +226,7 @@ async def _drop(world: World, task: Task, request: Request, reason: str) -> None
     async def work(unit: Unit) -> None:
         current = await unit.get(TYPE, request.id)
         if current is not None and not current.deleted and (read := requests.read(current)).status == "active":
+            await communications.abandon(world, unit, read, world.clock())
             await requests.end(world, unit, read, "revoked", world.clock(), reason)
             await world.store.work.settle(unit, task)
 
