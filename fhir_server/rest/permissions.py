@@ -25,7 +25,8 @@ from fhir_server.services.access.policy import NOBODY
 OPERATIONS: Mapping[str, str] = MappingProxyType({
     "find": "s", "hold": "c", "book": "c", "cancel": "u", "reschedule": "u", "release": "u", "extend-hold": "u",
     "everything": "r", "match": "s", "validate": "rc", "meta": "r", "meta-add": "u", "meta-delete": "u",
-    "access-report": "", "break-glass": "r",
+    "access-report": "", "break-glass": "r", "confirm": "u", "checkin": "u", "noshow": "u", "undo": "u",
+    "checkin-link": "u", "no-show-report": "s",
 })  # fmt: skip
 """Operation → permissions on the type of which one is needed."""
 

@@ -10,6 +10,8 @@ from datetime import date
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from fhir_server.scheduling.no_show import NoShowTerms
+
 Modality = Literal["in-person", "video", "phone"]
 Channel = Literal["online", "phone", "staff", "referral", "waitlist", "interface"]
 
@@ -100,6 +102,10 @@ class Policy:
     max_reschedules: int | None = None
     overbooking: int | None = None
     assignment: Literal["earliest", "established", "round-robin", "least-loaded", "continuity"] | None = None
+    checkin_opens: int | None = None
+    checkin_closes: int | None = None
+    undo_window: int | None = None
+    no_show: NoShowTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

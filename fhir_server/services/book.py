@@ -14,6 +14,7 @@ from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import slot_faces
 from fhir_server.services.access import writes
 from fhir_server.services.booking import Already, Changed, Refused, Wish, claim_of, claimed_days, request_of, take
+from fhir_server.services.confirmation import needed
 from fhir_server.services.held import check_owner, granted, holds, own_slots, same_hold, same_time, without_held_until
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
@@ -87,7 +88,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     placer = sealer.hashed(vault.PLACER, said) if said else None
     print_ = sealer.hashed(vault.PLACED, fingerprint(booking.sent)) if said else None
     id_ = booking.hold.id if booking.hold else (booking.id or new_id())
-    manual = bool(wish.service and wish.service.terms.confirmation == "manual") and booking.status == "booked"
+    manual = booking.status == "booked" and await needed(world, wish, booking.sent)
     status = "pending" if manual else booking.status
     if booking.as_sent:
         status = booking.status

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import Clause
-from fhir_server.services import appointments, resources, slots
+from fhir_server.services import appointments, resources, responses, slots
 from fhir_server.services.access import writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once, replay
@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 ENGINE_TYPES = frozenset({"Appointment", "Slot"})
 """Types whose writes go through the booking engine."""
+
+ACTING = {"Appointment": appointments.create, "AppointmentResponse": responses.create, "Slot": slots.create}
+"""Types whose writes do more than to be stored."""
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -111,9 +114,8 @@ async def create(
     async def already(unit: Unit) -> Stored | None:
         return await match_in(world.within(unit, catalogue=False), unit, asked)
 
-    if type_ in ENGINE_TYPES:
-        engine = appointments.create if type_ == "Appointment" else slots.create
-        written = await engine(world, caller, resource, id_, keyed, "POST", already)
+    if type_ in ACTING:
+        written = await ACTING[type_](world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
     await resources.check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST", clinics=clinics)

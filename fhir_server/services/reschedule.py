@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any
 
+from fhir_server.access.caller import Role
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import format_instant
@@ -29,6 +30,7 @@ from fhir_server.services.booking import (
 )
 from fhir_server.services.cancel import check_cutoff
 from fhir_server.services.conditions import Condition, check_version
+from fhir_server.services.confirmation import awaits_confirmation, required
 from fhir_server.services.held import check_owner
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import compose
@@ -90,6 +92,8 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
     await writes.check_wish(world, caller, wish, "Appointment")
     wish = await settled(world, wish)
     await writes.check_offered(world, wish, "Appointment", old)
+    if caller.role is Role.PATIENT and awaits_confirmation(wish) and wish.service != old.service:
+        raise required("Appointment.serviceType")
     moves = _moves(resource)
     most = policy_of(old).max_reschedules
     if most is not None and moves >= most and channel not in {"staff", "phone", "interface"}:

@@ -11,7 +11,7 @@ from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.subset import is_subsetted
-from fhir_server.services import appointments, slots
+from fhir_server.services import appointments, responses, slots
 from fhir_server.services.access import about, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
@@ -125,6 +125,8 @@ async def insert(
         return await appointments.create(world, caller, resource, id_, keyed, method)
     if type_ == "Slot":
         return await slots.create(world, caller, resource, id_, keyed, method)
+    if type_ == "AppointmentResponse":
+        return await responses.create(world, caller, resource, id_, keyed, method)
     await check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
@@ -292,6 +294,8 @@ async def _write(
         return await appointments.change(world, caller, before, after, id_)
     if type_ == "Slot":
         return await slots.change(world, caller, before, seen, after, id_)
+    if type_ == "AppointmentResponse":
+        return await responses.change(world, caller, before, after, id_, tuple(clinics))
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):

@@ -5,7 +5,7 @@ HealthcareService  service-parameters, booking-policy
 Organization       booking-policy, timezone
 Location           timezone
 Appointment        booking-channel, modality, override-reason, held-until, cancelled-by, reschedule-count,
-                   reschedule-reason
+                   reschedule-reason, no-show-suspected, no-show-policy
 Slot               held-until
 """
 
@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 from fhir_server.errors import Category, Issue
 from fhir_server.fhir.temporal import calendar_date, date_range, duration_seconds, instant_ms, time_seconds
+from fhir_server.scheduling.no_show import ACTIONS
 from fhir_server.scheduling.terms import Channel, Modality
 from fhir_server.services.actors import reference_of
 from fhir_server.settings import CANONICAL
@@ -229,6 +230,16 @@ LIMIT = Part(
         "count": replace(_COUNT, required=True),
     },
 )
+NO_SHOW = Part(
+    (),
+    parts={
+        "flagAfter": _WAIT,
+        "most": _COUNT,
+        "action": replace(_one_of(*ACTIONS), many=True),
+        "advance": _LENGTH,
+        "amount": Part(("Money",)),
+    },
+)
 BOOKING_POLICY = Part(
     (),
     parts={
@@ -243,6 +254,17 @@ BOOKING_POLICY = Part(
         "maxReschedules": _COUNT,
         "overbooking": _COUNT,
         "assignment": _one_of("earliest", "established", "round-robin", "least-loaded", "continuity"),
+        "checkInOpens": _WAIT,
+        "checkInCloses": _WAIT,
+        "undoWindow": _WAIT,
+        "noShow": NO_SHOW,
+    },
+)
+NO_SHOW_POLICY = Part(
+    (),
+    parts={
+        "action": replace(_one_of(*ACTIONS), many=True, required=True),
+        "amount": Part(("Money",)),
     },
 )
 _ZONE = Part(("Code",), check=check_zone)
@@ -267,6 +289,8 @@ EXTENSIONS: Mapping[str, Mapping[str, Part]] = {
         f"{OWN}cancelled-by": _one_of(*get_args(Channel)),
         f"{OWN}reschedule-count": Part(("PositiveInt",)),
         f"{OWN}reschedule-reason": Part(("CodeableConcept",)),
+        f"{OWN}no-show-suspected": Part(("Instant",), check=instant_ms),
+        f"{OWN}no-show-policy": NO_SHOW_POLICY,
     },
     "Slot": {f"{OWN}held-until": _HELD_UNTIL},
 }

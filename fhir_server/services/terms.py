@@ -20,6 +20,7 @@ from fhir_server.fhir.temporal import (
     time_seconds,
 )
 from fhir_server.scheduling.contradiction import Contradiction, contradictions
+from fhir_server.scheduling.no_show import ADVANCE, NoShowTerms
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
 from fhir_server.services.actors import reference_of
 from fhir_server.services.term_shapes import DAYS, EXTENSIONS, OWN, TIMEZONE, check_zone, faults, value_of
@@ -141,6 +142,25 @@ def policy(resource: Resource) -> Policy:
         max_reschedules=_one(stated, "maxReschedules"),
         overbooking=_one(stated, "overbooking"),
         assignment=_one(stated, "assignment"),
+        checkin_opens=_length(stated, "checkInOpens"),
+        checkin_closes=_length(stated, "checkInCloses"),
+        undo_window=_length(stated, "undoWindow"),
+        no_show=_no_show(stated),
+    )
+
+
+def _no_show(stated: Parts) -> NoShowTerms | None:
+    """The part ``noShow``, a statement of its own: the most specific one counts as a whole."""
+    if "noShow" not in stated:
+        return None
+    said, usual = _parts(stated["noShow"][0]), NoShowTerms()
+    flag_after, advance = _length(said, "flagAfter"), _length(said, "advance")
+    return NoShowTerms(
+        flag_after=usual.flag_after if flag_after is None else flag_after,
+        most=_one(said, "most") or usual.most,
+        actions=tuple(said.get("action", usual.actions)),
+        advance=ADVANCE if advance is None else advance,
+        amount=_one(said, "amount"),
     )
 
 

@@ -6,7 +6,9 @@ from tests.architecture.test_rooms import SERVER
 
 PAST = {
     "services/access/": "is the policy",
+    "services/answering.py": "rooms and roles of who declines; nothing leaves",
     "services/assignment.py": "counts visits to spread them; no content leaves",
+    "services/attending.py": "judges by writes.reached",
     "services/audit/report.py": "the access record has rules of its own",
     "services/authorization/": "asks about accounts and patients before there is a caller",
     "services/booking.py": "writes what its use case has judged",
@@ -24,6 +26,7 @@ PAST = {
     "services/rebuild.py": "works for nobody",
     "services/reschedule.py": "judges by writes.reached",
     "services/resources.py": "reads and writes behind the view and writes.check",
+    "services/responses.py": "what is answered was judged by writes.check",
     "services/slots.py": "writes what its use case has judged",
     "services/targets.py": "judges by writes.reached",
     "services/upkeep.py": "works for nobody",

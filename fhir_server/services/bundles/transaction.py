@@ -18,7 +18,7 @@ from fhir_server.services.booking import Changed
 from fhir_server.services.bundles.contents import Act, Contents, answered, local_links
 from fhir_server.services.bundles.entries import Entry, placed
 from fhir_server.services.bundles.identities import Known, asked, identify
-from fhir_server.services.conditional import ENGINE_TYPES, Criteria
+from fhir_server.services.conditional import ACTING, ENGINE_TYPES, Criteria
 from fhir_server.services.conditions import Condition
 from fhir_server.services.keyed import Key, once
 from fhir_server.services.resources import Written
@@ -129,7 +129,7 @@ class _Running:
     async def _together(
         self, inner: World, unit: Unit, acts: Sequence[Act], references: dict[str, str]
     ) -> dict[int, Outcome]:
-        """Writes of one type without a calendar, together."""
+        """Writes of one type that only store, together."""
         writes, outcomes = [], {}
         for act in acts:
             known, place = act.known, act.known.entry.place
@@ -156,7 +156,7 @@ class _Running:
         return outcomes
 
     async def _one(self, inner: World, act: Act, references: dict[str, str], done: Outcome) -> Outcome:
-        """A deletion, or a write through the booking engine, on the state that earlier writes left.
+        """A deletion, or a write that acts, on the state that earlier writes left.
 
         :param done: what an earlier act of the same entry did.
         """
@@ -207,7 +207,7 @@ class _Running:
 
 
 def _is_plain(act: Act) -> bool:
-    return act.after is not None and act.known.entry.type not in ENGINE_TYPES
+    return act.after is not None and act.known.entry.type not in ACTING
 
 
 def _untouched(one: Known) -> Outcome:

@@ -62,6 +62,10 @@ def test_types_come_in_order_with_their_operations_and_profiles():
         "book",
         "cancel",
         "reschedule",
+        "confirm",
+        "checkin",
+        "noshow",
+        "undo",
     }
     assert all(
         one["definition"].startswith("https://fhir-scheduling.example/fhir/OperationDefinition/")

@@ -10,6 +10,7 @@ import pytest
 
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.errors import Category
+from fhir_server.scheduling.no_show import NoShowTerms
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
 from fhir_server.services import terms
 from fhir_server.services.term_shapes import OWN, TIMEZONE
@@ -113,6 +114,12 @@ def test_the_example_service_and_clinic_in_the_domain():
         max_reschedules=3,
         overbooking=1,
         assignment="least-loaded",
+        checkin_opens=H,
+        checkin_closes=H // 2,
+        undo_window=86400,
+        no_show=NoShowTerms(
+            actions=("restrict-advance", "fee"), advance=7 * 86400, amount={"value": 25, "currency": "USD"}
+        ),
     )
 
 
