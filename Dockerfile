@@ -1,8 +1,9 @@
-# The server alone; MongoDB and Valkey run beside it (docker-compose.yml).
+# The server, its workers and beat; MongoDB and Valkey run beside it (docker-compose.yml).
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY fhir_server ./fhir_server
+COPY workers ./workers
 COPY profiles ./profiles
 COPY terminology ./terminology
 RUN python -m venv /opt/fhir && /opt/fhir/bin/pip install --no-cache-dir .

@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -17,10 +18,14 @@ from fhir_server.bootstrap import build, prepare
 from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
 from fhir_server.remote import throttle
+from fhir_server.remote.channels import Channels
+from fhir_server.remote.kept import kept
 from fhir_server.rest import metrics
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
+from fhir_server.rest.outbox_page import HEADERS, outbox_page
 from fhir_server.services.authorization import keys
+from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
@@ -44,6 +49,7 @@ class Server(FastAPI):
 
     door: Door
     hosts: frozenset[str]
+    outbox_folder: str
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -58,13 +64,16 @@ class Server(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings) -> Server:
-    """The application; databases are opened when it starts."""
+def create_app(settings: Settings, channels: Channels | None = None) -> Server:
+    """The application; databases are opened when it starts.
+
+    :param channels: the ways to people; None = those that the settings turn on.
+    """
     door = Door()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        world = build(settings)
+        world = build(settings, channels)
         await prepare(world)
         # Keys of tokens are there before the first of them is asked for, in this process or another.
         await keys.published(world)
@@ -78,12 +87,13 @@ def create_app(settings: Settings) -> Server:
         finally:
             door.world = None
             await world.record.stop()
+            await world.channels.close()
             await world.store.close()
             await throttle.close()
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
     app.door = door
-    app.hosts = settings.hosts
+    app.hosts, app.outbox_folder = settings.hosts, settings.outbox_folder
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))
@@ -111,9 +121,16 @@ def _add_pages(app: Server, door: Door) -> None:
         usable = door.world is not None and await door.world.store.ready()
         return JSONResponse({"status": "ready" if usable else "not ready"}, 200 if usable else 503)
 
+    if folder := app.outbox_folder:
+
+        @app.get("/dev/outbox", response_class=HTMLResponse, include_in_schema=False)
+        async def outbox() -> HTMLResponse:
+            return HTMLResponse(outbox_page(await asyncio.to_thread(kept, Path(folder))), headers=HEADERS)
+
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:
-        return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+        told = metrics.following(await status(door.world)) if door.world else b""
+        return Response(metrics.exposition() + told, media_type=metrics.CONTENT_TYPE)
 
 
 def from_environment() -> Server:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from fhir_server.clock import clock_of, real
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.profiles import Profiles
 from fhir_server.conformance.terminology import Terminology
@@ -16,6 +16,7 @@ from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
 from fhir_server.remote import kms
+from fhir_server.remote.channels import Channels, channels_of
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
@@ -34,9 +35,10 @@ from fhir_server.store.database import open_store
 log = get_logger("bootstrap")
 
 
-def build(settings: Settings) -> World:
+def build(settings: Settings, channels: Channels | None = None) -> World:
     """A world whose database is not asked yet.
 
+    :param channels: the ways to people; None = those that the settings turn on.
     :raises ValueError: the settings name an unknown time zone, or trusted issuers that cannot be read.
     :raises KeysError: the settings do not name what wraps the keys.
     """
@@ -63,16 +65,14 @@ def build(settings: Settings) -> World:
         ),
         catalogue=Catalogue(store, settings.bases),
         memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
-        record=Recorder(store.audit, store.markers, _now, versions_of(store.resources)),
+        record=Recorder(store.audit, store.markers, real, versions_of(store.resources)),
         zone=zone,
         bases=settings.bases,
         hosts=settings.hosts,
-        clock=_now,
+        clock=clock_of(settings.clock),
+        channels=channels or channels_of(settings, loopback=settings.environment == "development"),
+        wall=real if settings.clock else None,
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fhir_server.clock import clock_of
 
 CANONICAL = "https://fhir-scheduling.example/fhir/"
 """Canonical base of our own artifacts: a reserved name until the project has a domain."""
@@ -51,6 +53,31 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(60, ge=1, le=60, description="life of an access token of a person")
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
+    clock: str = Field("", description="development alone: +3d or -90min away, or x600@ms for time that runs faster")
+    outbox_folder: str = Field(
+        "", description="development alone: folder into which messages go for whose channel there is no provider"
+    )
+    worker_concurrency: int = Field(32, ge=1, le=512, description="pieces of work that one worker process does at once")
+    worker_metrics_port: int = Field(0, ge=0, le=65535, description="loopback port of a worker's /metrics; 0 = none")
+    egress_allow: str = Field(
+        "", description="networks and hosts inside that notifications may go to: 10.1.0.0/16,emr.clinic.example"
+    )
+    egress_ca: str = Field("", description="file of CAs that receivers' certificates may come from besides public ones")
+    smtp_url: SecretStr = Field(SecretStr(""), description="SMTP server, e.g. smtp://user:password@host:587?starttls")
+    mail_from: str = Field("", description="sender of e-mail, e.g. Clinic <mail@clinic.example>")
+    sendgrid_key: SecretStr = Field(SecretStr(""), description="API key of SendGrid; e-mail goes there and not by SMTP")
+    sendgrid_webhook_key: str = Field("", description="public key by which SendGrid signs its events")
+    twilio_account: str = Field("", description="account SID of Twilio, for text messages and calls")
+    twilio_token: SecretStr = Field(SecretStr(""), description="auth token of Twilio")
+    twilio_from: str = Field("", description="number (+15550100) or messaging service (MG…) that texts come from")
+    fcm_credentials: str = Field("", description="file of the service account of a Firebase project, for Android")
+    apns_key: str = Field("", description="file (.p8) of Apple's key for push messages")
+    apns_key_id: str = Field("", description="id of Apple's key")
+    apns_team: str = Field("", description="id of the team at Apple")
+    apns_topic: str = Field("", description="bundle id of the app at Apple")
+    apns_sandbox: bool = Field(False, description="whether Apple's development service is used")
+    vapid_key: str = Field("", description="PEM file of our P-256 key for web push")
+    vapid_subject: str = Field("", description="mailto: or https: URL of who answers for web push")
     idempotency_hours: int = Field(48, ge=24, description="how long an Idempotency-Key is remembered")
 
     @field_validator("timezone")
@@ -60,6 +87,20 @@ class Settings(BaseSettings):
             msg = "not an IANA time zone"
             raise ValueError(msg)
         return value
+
+    @field_validator("clock")
+    @classmethod
+    def _is_clock(cls, value: str) -> str:
+        clock_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _real_in_production(self) -> Self:
+        stated = [f"FHIR_{name.upper()}" for name in ("clock", "outbox_folder") if getattr(self, name)]
+        if stated and self.environment == "production":
+            msg = f"{' and '.join(stated)}: for FHIR_ENVIRONMENT=development alone"
+            raise ValueError(msg)
+        return self
 
     @field_validator("base_url")
     @classmethod

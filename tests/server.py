@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from fhir_server import log
 from fhir_server.app import Server, create_app
+from fhir_server.remote.channels import Channels
 from fhir_server.remote.http import httpx
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
@@ -38,7 +39,7 @@ def settings(mongo_uri: str, redis_url: str, mongo_database: str, keys: str) -> 
 @pytest_asyncio.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[Server]:
     log.configure(settings.log_level)
-    made = create_app(settings)
+    made = create_app(settings, Channels.recording())
     async with made.router.lifespan_context(made):
         yield made
 

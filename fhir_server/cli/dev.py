@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import sys
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +15,8 @@ from urllib.parse import urlsplit
 
 import typer
 
+from fhir_server.cli import time_lapse as lapse
+from fhir_server.cli.following import following
 from fhir_server.cli.start import (
     behind_proxy,
     bind,
@@ -22,10 +26,12 @@ from fhir_server.cli.start import (
     require_loopback,
     root_of,
 )
+from fhir_server.embedded import mail_sink
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import AsyncIterator
     from contextlib import AbstractContextManager
 
     import uvicorn
@@ -38,6 +44,8 @@ PATIENT = "Patient/patient-1"
 USER = "patient1"
 DEFAULT_PORT = 8080
 NO_DEMO = "This database holds no demo clinic: register clients and accounts with fhir-server client and user."
+
+LAST = "Ctrl-C stops everything and keeps the data."
 
 _READY_POLL_SECONDS = 0.02
 
@@ -60,9 +68,15 @@ def dev(
         str | None, typer.Option(envvar="FHIR_REDIS_URL", help="Use this Redis or Valkey.", show_envvar=True)
     ] = None,
     seed: Annotated[bool, typer.Option("--seed/--no-seed", help="Fill an empty database with a demo clinic.")] = True,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Start a worker and beat, for what follows from a booking.")
+    ] = True,
+    time_lapse: Annotated[
+        bool, typer.Option("--time-lapse", help="Let a week pass in a minute, and show what is sent after a booking.")
+    ] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Delete the data folder's data first.")] = False,
 ) -> None:
-    """Start everything on this machine: databases, a demo clinic, the server."""
+    """Start everything on this machine: databases, a demo clinic, the server, a worker and beat."""
     from fhir_server import log
     from fhir_server.embedded import databases
 
@@ -73,9 +87,11 @@ def dev(
     require_encryption(stated)
     end_on_sigterm()
     folder = data or data_folder()
-    with bind(host, port) as listener:
+    with bind(host, port) as listener, bind("127.0.0.1", 0) as mail:
         with _status("Starting MongoDB and Redis …"):
             running = databases.start(folder, mongo_uri and stated.mongo_address, redis_url, reset=reset)
+        if reset:
+            shutil.rmtree(folder / "outbox", ignore_errors=True)
         with running:
             settings = read_settings(
                 mongo_uri=running.mongo_uri,
@@ -84,6 +100,9 @@ def dev(
                 port=listener.getsockname()[1],
                 environment="development",
                 workers=1,
+                outbox_folder=str(folder / "outbox"),
+                clock=lapse.clock() if time_lapse else stated.clock,
+                **_mail(mail, stated),
                 require_second_factor=False,
                 keys=stated.keys or f"file:{folder / 'key'}",
             )
@@ -93,7 +112,8 @@ def dev(
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
                 notes = (f"data       {folder}", *running.notes)
-                runner.run(_serve(server, listener, settings, notes, demo=demo, folder=data))
+                with following(settings, running.folder) if workers else nullcontext():
+                    runner.run(_serve(server, listener, mail, settings, notes, demo=demo, folder=data))
 
 
 def token_line(user: str, root: str = "", data: Path | None = None) -> str:
@@ -174,9 +194,32 @@ async def _prepare(settings: Settings, folder: Folder, *, seed: bool, own: bool)
         return demo
 
 
+def _mail(listener: socket.socket, stated: Settings) -> dict[str, str]:
+    """Settings by which e-mail goes to our own mail server, unless the environment names another."""
+    if stated.smtp_url.get_secret_value() or stated.sendgrid_key.get_secret_value() or not mail_sink.is_there():
+        return {}
+    sender = stated.mail_from or "Demo clinic <clinic@demo.example>"
+    return {"smtp_url": f"smtp://127.0.0.1:{listener.getsockname()[1]}", "mail_from": sender}
+
+
+@asynccontextmanager
+async def _mail_taken(listener: socket.socket, settings: Settings) -> AsyncIterator[None]:
+    """E-mail that comes to our own mail server goes into the outbox folder."""
+    from fhir_server.clock import clock_of
+    from fhir_server.remote.kept import keep
+
+    clock, folder = clock_of(settings.clock), Path(settings.outbox_folder)
+    if not mail_sink.is_there():
+        yield
+        return
+    async with mail_sink.mail_sink(listener, lambda said: keep(folder, "email", said, clock())):
+        yield
+
+
 async def _serve(
     server: uvicorn.Server,
     listener: socket.socket,
+    mail: socket.socket,
     settings: Settings,
     notes: tuple[str, ...],
     *,
@@ -187,13 +230,18 @@ async def _serve(
     host, port, *_ = listener.getsockname()
     root = root_of(host, port)
     base = settings.base_url.rstrip("/") or f"{root}/fhir"
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells in no other way
-        await asyncio.sleep(_READY_POLL_SECONDS)
-    if server.started:
-        lines = await _first_steps(base, root, folder) if demo else (NO_DEMO,)
-        print(f"FHIR base  {base}", *notes, *lines, "Ctrl-C stops everything and keeps the data.", sep="\n", flush=True)
-    await serving
+    async with _mail_taken(mail, settings):
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells in no other way
+            await asyncio.sleep(_READY_POLL_SECONDS)
+        if server.started:
+            lines = await _first_steps(base, root, folder) if demo else (NO_DEMO,)
+            outbox = f"outbox     {root}/dev/outbox shows what is sent to people"
+            print(f"FHIR base  {base}", *notes, outbox, *lines, LAST, sep="\n", flush=True)
+            if settings.clock.startswith("x") and demo:
+                watching = asyncio.create_task(lapse.watch(settings, root, USER, SERVICE, PATIENT))
+                serving.add_done_callback(lambda _: watching.cancel())
+        await serving
     if not server.started:
         raise Refused("The server did not start; the lines above say why.")
 

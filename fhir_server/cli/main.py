@@ -14,11 +14,13 @@ from fhir_server.cli.dev import dev
 from fhir_server.cli.doctor import doctor
 from fhir_server.cli.keys import keys_app
 from fhir_server.cli.load import load
+from fhir_server.cli.outbox import outbox_app
 from fhir_server.cli.rebuild import rebuild_app
 from fhir_server.cli.seed import seed
 from fhir_server.cli.serve import serve
 from fhir_server.cli.token import token
 from fhir_server.cli.users import user_app
+from fhir_server.cli.worker import beat, worker
 from fhir_server.embedded.refused import Refused
 from fhir_server.errors import KeysError, NewerDataError
 
@@ -52,11 +54,14 @@ def _options(
 
 app.command()(dev)
 app.command()(serve)
+app.command()(worker)
+app.command()(beat)
 app.command()(doctor)
 app.command()(load)
 app.command()(seed)
 app.command()(token)
 app.add_typer(audit_app, name="audit")
+app.add_typer(outbox_app, name="outbox")
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(clients_app, name="client")
 app.add_typer(user_app, name="user")

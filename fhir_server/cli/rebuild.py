@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,35 +38,18 @@ def index(*, verify: Verify = False, mongo_uri: Uri = None) -> None:
 
 def _run(what: str, work: Callable[..., Awaitable[Report]], mongo_uri: str | None, *, verify: bool) -> None:
     """Exit code 1 if ``--verify`` found a difference."""
-    import asyncio
-
     from rich.console import Console
     from rich.progress import Progress
 
-    from fhir_server.bootstrap import open_world
-    from fhir_server.cli.start import read_settings
-    from fhir_server.embedded.refused import Refused
+    from fhir_server.cli.opened import run
     from fhir_server.services.rebuild import count
-    from fhir_server.store.driver import PyMongoError
 
-    settings = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    async def rebuilt(world: World) -> Report:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"rebuild {what}", total=await count(world))
+            return await work(world, verify=verify, progress=lambda steps: bar.advance(task, steps))
 
-    async def run() -> Report:
-        async with open_world(settings) as opened:
-            world: World = opened.world
-            with Progress(console=Console(stderr=True), transient=True) as bar:
-                task = bar.add_task(f"rebuild {what}", total=await count(world))
-
-                def advance(steps: int) -> Any:
-                    bar.advance(task, steps)
-
-                return await work(world, verify=verify, progress=advance)
-
-    try:
-        report = asyncio.run(run())
-    except PyMongoError as failed:
-        msg = "MongoDB does not answer; check FHIR_MONGO_URI or start it."
-        raise Refused(msg) from failed
+    report = run(rebuilt, mongo_uri)
     for line in report.differences[:SHOWN]:
         print(line)
     if len(report.differences) > SHOWN:

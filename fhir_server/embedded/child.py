@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Way = Literal["exec", "watch", "stdin"]
 
@@ -63,12 +63,20 @@ class Child:
         return True
 
 
-def start(command: Sequence[str], log: Path, *, keep: tuple[int, ...] = (), way: Way | None = None) -> Child:
+def start(
+    command: Sequence[str],
+    log: Path,
+    *,
+    keep: tuple[int, ...] = (),
+    way: Way | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Child:
     """Start ``command`` (its first word is a path) with its output appended to ``log``.
 
     ``keep`` are file descriptors that it inherits: an inherited lock is held until the last process is gone.
     ``way`` is ``exec`` or ``watch`` as ``lifeline.py`` says, or ``stdin`` for a command that itself ends when its
     standard input does; None picks ``exec`` on Linux in the main thread, else ``watch``.
+    ``more`` stands in its environment besides ours.
     A log above 10 MB moves to ``<name>.1`` first. Raises OSError when the log or the command cannot be opened.
     """
     if way is None:
@@ -84,6 +92,7 @@ def start(command: Sequence[str], log: Path, *, keep: tuple[int, ...] = (), way:
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=keep,
+            env={**os.environ, **(more or {})},
             start_new_session=True,  # Ctrl-C reaches the parent alone, which stops its children in order
         )
         return Child(process, log, output.tell())

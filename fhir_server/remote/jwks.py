@@ -1,7 +1,6 @@
 """Key sets of others by their address, fetched so that nobody can send us where we should not go.
 
-Only https is followed (on a developer's machine also http to loopback). The name is resolved here, every address
-that is not public is refused, and the connection goes to the address that was checked. No redirects, no proxies, at
+Only https is followed (on a developer's machine also http to loopback), to addresses that ``egress`` lets pass; at
 most 64 kB, three seconds for all of it. A set is remembered no longer than its Cache-Control says.
 https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html#registering-a-client-communicating-public-keys
 """
@@ -12,12 +11,12 @@ import asyncio
 import ipaddress
 import json
 import re
-import socket
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from fhir_server.remote import egress
+from fhir_server.remote.egress import Networks, RefusedAddressError, Target
 from fhir_server.remote.http import httpx
 
 LARGEST = 64 * 1024
@@ -30,7 +29,6 @@ FAILED_SECONDS = 5.0
 """An address that did not answer is not asked again for so long."""
 SETS = 1000
 
-_EMBEDDED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))
 _AGE = re.compile(r"max-age\s*=\s*\"?(\d{1,9})")
 
 
@@ -93,15 +91,24 @@ def check_url(url: str, *, loopback: bool) -> None:
 
     :raises KeysNotReachedError: with the reason.
     """
+    _target(url, Networks(loopback=loopback))
+
+
+def _target(url: str, allowed: Networks) -> Target:
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise KeysNotReachedError("not a URL") from None
-    if not parts.hostname or parts.username is not None or parts.fragment or not url.isascii() or len(url) > 2000:
-        raise KeysNotReachedError("not a plain URL")
-    if parts.scheme != "https" and not (loopback and parts.scheme == "http" and _is_loopback(parts.hostname)):
+        found = egress.target(url, allowed)
+    except RefusedAddressError as refused:
+        raise KeysNotReachedError(str(refused)) from None
+    if not found.tls and not _is_loopback(found.host):
         raise KeysNotReachedError("keys are fetched by https only")
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def fetch(url: str, *, loopback: bool) -> tuple[dict[str, Any], int]:
@@ -109,13 +116,13 @@ async def fetch(url: str, *, loopback: bool) -> tuple[dict[str, Any], int]:
 
     :raises KeysNotReachedError: for every fault, also after three seconds.
     """
-    check_url(url, loopback=loopback)
+    allowed = Networks(loopback=loopback)
+    found = _target(url, allowed)
     try:
         async with asyncio.timeout(SECONDS):
-            parts = urlsplit(url)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            address = await _checked_address(str(parts.hostname), port, loopback=loopback)
-            body, headers = await _get(url, address)
+            body, headers = await _get(url, (await egress.addresses(found, allowed))[0])
+    except RefusedAddressError:
+        raise KeysNotReachedError("the address of the keys is not public") from None
     except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL):
         raise KeysNotReachedError("the address of the keys does not answer") from None
     try:
@@ -127,49 +134,9 @@ async def fetch(url: str, *, loopback: bool) -> tuple[dict[str, Any], int]:
     return keys, _age(headers.get("cache-control", ""))
 
 
-async def _checked_address(host: str, port: int, *, loopback: bool) -> str:
-    """One address of the host; all of them may be reached."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(one[4][0]) for one in found]
-    if not addresses or not all(may_be_reached(one, loopback=loopback) for one in addresses):
-        raise KeysNotReachedError("the address of the keys is not public")
-    return addresses[0]
-
-
-def may_be_reached(text: str, *, loopback: bool) -> bool:
-    """Whether an address is public; loopback ones where they are allowed."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        elif any(address in network for network in _EMBEDDED):
-            return False
-    if loopback and address.is_loopback:
-        return True
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 async def _get(url: str, address: str) -> tuple[bytes, Any]:
-    """The answer of a checked address under the name of the URL: in TLS, in the certificate and in Host."""
-    asked = httpx.URL(url)
-    host = asked.netloc.decode("ascii")
-    extensions = {"sni_hostname": asked.host}
-    async with (
-        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
-        client.stream(
-            "GET",
-            asked.copy_with(host=address),
-            headers={"Host": host, "Accept": "application/json", "Accept-Encoding": "identity"},
-            extensions=extensions,
-        ) as answer,
-    ):
+    accept = [("Accept", "application/json")]
+    async with egress.stream("GET", url, address, headers=accept, timeout=SECONDS) as answer:
         if answer.status_code != httpx.codes.OK:
             raise KeysNotReachedError("the address of the keys does not answer with keys")
         body = b""

@@ -6,17 +6,13 @@ the machine. https://google.aip.dev/auth/4112 https://google.aip.dev/auth/4115
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any, Self
 
-from joserfc import jwt
-from joserfc.jwk import RSAKey
-
 from fhir_server.errors import KeysError
+from fhir_server.remote import google
 from fhir_server.remote.kms import ask, field, raw, text
 
 _WHAT = "Google Cloud KMS"
@@ -67,22 +63,10 @@ async def _of_machine() -> Any:
 
 
 async def _of_account(path: str) -> Any:
-    url, assertion = _assertion(path)
-    form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-    return await ask("Google's token endpoint", url, data=form)
-
-
-def _assertion(path: str) -> tuple[str, str]:
-    """The token endpoint of a service account, and what it signs for it."""
     try:
-        account = json.loads(Path(path).read_bytes())
-        key = RSAKey.import_key(account["private_key"])
-        now = int(time.time())
-        claims = {
-            "iss": account["client_email"], "scope": _SCOPE, "aud": account["token_uri"], "iat": now, "exp": now + 600,
-        }  # fmt: skip
-        header = {"alg": "RS256", "kid": account.get("private_key_id", "")}
-        return str(account["token_uri"]), jwt.encode(header, claims, key)
-    except (OSError, ValueError, KeyError, TypeError) as failed:
+        account = google.account_of(path)
+    except ValueError as failed:
         msg = "GOOGLE_APPLICATION_CREDENTIALS names no file of a service account with a private key."
         raise KeysError(msg) from failed
+    form = {"grant_type": google.GRANT, "assertion": google.assertion(account, _SCOPE, int(time.time()))}
+    return await ask("Google's token endpoint", account["token_uri"], data=form)

@@ -156,7 +156,7 @@ class Door:
         if not kind:
             return NOBODY
         try:
-            caller = await caller_of(world, token.strip() if kind.lower() == "bearer" else "")
+            caller = await caller_of(world.unmoved(), token.strip() if kind.lower() == "bearer" else "")
         except InvalidToken as invalid:
             log.info("token refused", reason=invalid.reason)
             raise permissions.unauthenticated("invalid_token") from None

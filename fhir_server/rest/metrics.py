@@ -8,8 +8,18 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from fhir_server.services.following.status import Status
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -29,6 +39,17 @@ def observe(method: str, route: str, status: int, seconds: float) -> None:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def following(found: Status) -> bytes:
+    """How far behind what follows from writes is, as it is now."""
+    registry = CollectorRegistry()
+    Gauge("fhir_outbox_versions", "versions that nobody was told of yet", registry=registry).set(found.untold)
+    Gauge("fhir_outbox_lag_seconds", "how long the oldest of them waits", registry=registry).set(found.lag / 1000)
+    work = Gauge("fhir_work", "pieces of work by kind and state", ["kind", "state"], registry=registry)
+    for (kind, state), count in found.work.items():
+        work.labels(kind, state).set(count)
+    return generate_latest(registry)
 
 
 def exposition() -> bytes:

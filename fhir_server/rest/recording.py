@@ -31,7 +31,7 @@ def access_of(context: Context, route: str, answer: Answer, refused: Problem | N
     return by(
         context.caller if context.caller.token else NOBODY,
         name,
-        at=context.world.clock(),
+        at=context.world.unmoved().clock(),
         outcome=outcome_of(answer.status),
         purpose=context.purpose or ("BTG" if emergency else ""),
         network=context.network,

@@ -15,7 +15,7 @@ from fhir_server.search.definitions import Definition
 from fhir_server.search.extract import index_values
 from fhir_server.search.sealed import beginnings
 from fhir_server.services.access.about import patients_in
-from fhir_server.store.resources import Stored
+from fhir_server.store.resources import NEWS, Stored
 
 if TYPE_CHECKING:
     from fhir_server.services.world import World
@@ -77,7 +77,13 @@ def version_of(
     """
     type_ = resource["resourceType"]
     final = stamped(resource, id_, version, at)
-    beside = {"method": method, **(extra or {}), "clinics": list(clinics) or None, "by": dict(world.stamp) or None}
+    beside = {
+        "method": method,
+        **(extra or {}),
+        NEWS: True,
+        "clinics": list(clinics) or None,
+        "by": dict(world.stamp) or None,
+    }
     if type_ in KEYED_TYPES:
         beside["key"] = short_key(f"{type_}/{id_}")
     body = dump(final)
@@ -112,7 +118,7 @@ def tombstone(world: World, before: Stored, at: int) -> Stored:
     """The version that marks a deletion."""
     about = {name: before.extra.get(name) for name in ("patients", "clinics")}
     about["by"] = dict(world.stamp) or None
-    return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE", **about})
+    return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE", NEWS: True, **about})
 
 
 def same_content(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

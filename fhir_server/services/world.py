@@ -11,6 +11,7 @@ from fhir_server.access.caller import Caller
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
+from fhir_server.remote.channels import Channels
 from fhir_server.search.definitions import Definitions
 from fhir_server.services.access.policy import NOBODY, OWN, AccessPolicy
 from fhir_server.services.access.view import View
@@ -31,7 +32,9 @@ NO_STAMP: Mapping[str, str] = MappingProxyType({})
 class World:
     """Everything with an effect, built once in ``bootstrap`` and passed in; ``policy`` is that of the request's caller.
 
-    ``clock`` gives milliseconds since the epoch; ``zone`` reads search values without an offset.
+    ``clock`` gives milliseconds since the epoch; where development moves it, ``wall`` is the real one.
+    ``zone`` reads search values without an offset.
+    ``channels`` are the ways to people: e-mail, text messages, calls, push.
     ``memory`` is what this process remembers of tokens and keys.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
     """
@@ -50,6 +53,8 @@ class World:
     bases: tuple[str, ...]
     hosts: frozenset[str]
     clock: Callable[[], int]
+    channels: Channels
+    wall: Callable[[], int] | None = None
     policy: AccessPolicy = field(default=NOBODY)
     stamp: Mapping[str, str] = field(default_factory=lambda: NO_STAMP)
 
@@ -68,6 +73,10 @@ class World:
     def view(self) -> View:
         """What the caller sees of what is stored; answers are made from this alone."""
         return View(self)
+
+    def unmoved(self) -> World:
+        """The world by the real clock: logins and tokens are of people and machines outside."""
+        return replace(self, clock=self.wall) if self.wall else self
 
     def within(self, unit: Unit, *, catalogue: bool) -> World:
         """The same world inside an open unit of work.

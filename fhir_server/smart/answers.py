@@ -63,6 +63,7 @@ def served(door: Entrance, endpoint: Endpoint, interaction: str = "") -> Callabl
         world = door.world
         if world is None:
             return refusal("temporarily_unavailable", "the server is starting", 503, {"Retry-After": "1"})
+        world = world.unmoved()
         request.state.happening = Happening(interaction)
         found = await _answered(world, endpoint, request)
         found.headers.update(getattr(request.state, "cors", {}))

@@ -21,6 +21,7 @@ from fhir_server.store.emergencies import EMERGENCIES, Emergencies
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.keys import Keys, Kms
+from fhir_server.store.outbox import LEASES, TOLD, Outbox
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.sealing import Sealer
 from fhir_server.store.secrets import Secrets
@@ -28,6 +29,7 @@ from fhir_server.store.sessions import SESSIONS, Sessions
 from fhir_server.store.unit import GUARDS, Unit, Units
 from fhir_server.store.vault import Vault
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
+from fhir_server.store.work import WORK, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Store:
     access_epoch: AccessEpoch
     audit: Audit
     markers: Markers
+    outbox: Outbox
+    work: Work
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -82,7 +86,7 @@ class Store:
         await self.keys.open(sealed=await layout.is_sealed(self.connection))
         outdated = await layout.settle(self.connection, self.vault)
         existing = set(await self.connection.database.list_collection_names())
-        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS)
+        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS, TOLD, LEASES, WORK)
         for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
             if name not in existing:
                 await self.connection.create(name)
@@ -131,4 +135,6 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         AccessEpoch(connection),
         Audit(record, secrets, keys.sealer),
         Markers(connection),
+        Outbox(connection),
+        Work(connection),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history
+from fhir_server.store import history, outbox, work
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -47,13 +47,14 @@ def models() -> Mapping[str, list[IndexModel]]:
         found[type_].append(_wildcard(fields))
     found.setdefault("Slot", []).append(IndexModel([("wall", 1)], unique=True, **_only("wall")))
     found.setdefault("Appointment", []).append(IndexModel([("placer", 1)], unique=True, **_only("placer")))
-    for type_ in found:
-        found[type_] += [IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics")]
+    for of_type in found.values():
+        of_type += [outbox.MARKED, *(IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics"))]
     for type_ in ("Slot", "Appointment"):
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
-    found[HISTORY] = [history.INDEX]
+    found[HISTORY] = [history.INDEX, outbox.MARKED]
+    found |= {**outbox.INDEXES, **work.INDEXES}
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]

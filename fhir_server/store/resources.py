@@ -9,11 +9,13 @@ An update first puts the version it replaces into ``history`` (idempotent: its i
 ``until``: when it was replaced) and then swaps the current document where the version is still the one read. So no
 transaction is needed for one resource, and a crash between the two leaves only a copy of a version that is also
 current, which readers leave out (``store/history.py``).
+
+``news`` stands beside a version that nobody was told of yet, also after it went into ``history`` (``store/outbox.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +52,9 @@ class Stored:
 
 BESIDE = ("patients", "clinics", "by")
 """What stands beside the body of every version, old ones too: whom it is about, and who wrote it."""
+
+NEWS = "news"
+"""Beside a version from which nothing has followed yet."""
 
 _CORE = {"_id", "v", "at", "deleted", "body", "idx", "seal"}
 
@@ -217,6 +222,20 @@ class Resources:
         found = await self.rows(HISTORY, {"_id": history_id(type_, id_, version)}, limit=1)
         return old(found[0]) if found else None
 
+    async def versions(self, wanted: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str, int], Stored]:
+        """Versions by type, id and number, current or old, deletion markers included."""
+        asked = set(wanted)
+        found: dict[tuple[str, str, int], Stored] = {}
+        for type_ in sorted({one[0] for one in asked}):
+            ids = sorted({id_ for kind, id_, _ in asked if kind == type_})
+            rows = await self.rows(type_, {"_id": {"$in": ids}}, fields={"idx": 0})
+            found |= {(type_, one["_id"], one["v"]): stored(type_, one) for one in rows}
+        left = [history_id(*one) for one in sorted(asked - found.keys())]
+        if left:
+            rows = await self.rows(HISTORY, {"_id": {"$in": left}})
+            found |= {(one["type"], one["id"], one["v"]): old(one) for one in rows}
+        return found
+
     async def rows(
         self,
         collection: str,
@@ -255,7 +274,7 @@ def kept(before: Stored, until: int) -> Document:
         "deleted": before.deleted,
         "body": before.body,
         "method": before.extra.get("method", "PUT"),
-        **{name: before.extra[name] for name in BESIDE if before.extra.get(name)},
+        **{name: before.extra[name] for name in (*BESIDE, NEWS) if before.extra.get(name)},
     }
 
 

@@ -26,4 +26,14 @@ def test_the_server_has_keys_a_base_and_a_health_check_and_nothing_is_published(
     for service in services.values():
         assert service["healthcheck"]["test"][0] == "CMD"
         assert all(one.startswith("127.0.0.1:") for one in service.get("ports", ()))
-    assert set(server["depends_on"]) == set(services) - {"server"}
+    assert set(server["depends_on"]) == {"mongo", "valkey"}
+
+
+def test_worker_and_beat_are_given_what_the_server_is_given() -> None:
+    services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name in ("worker", "beat"):
+        assert services[name]["command"] == ["fhir-server", name]
+        assert services[name]["environment"] == services["server"]["environment"]
+        assert services[name]["image"] == services["server"]["image"]
+        assert services[name]["volumes"] == services["server"]["volumes"]
+        assert services[name]["read_only"]

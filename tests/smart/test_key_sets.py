@@ -11,6 +11,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from fhir_server.remote import jwks
+from fhir_server.remote.egress import Networks, may_be_reached
 from fhir_server.remote.jwks import KeySets, KeysNotReachedError
 from fhir_server.services.world import World
 from tests.builders.smart import ES384, TOKEN_URL, ask, assertion, backend, public
@@ -125,7 +126,7 @@ async def test_a_name_that_leads_inside_is_not_followed(monkeypatch: pytest.Monk
 
 
 def _reached(address: str) -> bool:
-    return jwks.may_be_reached(address, loopback=True)
+    return may_be_reached(address, Networks(loopback=True))
 
 
 def _resolve(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
@@ -140,7 +141,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
 ) -> None:
     port = host.url.split(":")[2].split("/")[0]
     _resolve(monkeypatch, ["127.0.0.1"])
-    monkeypatch.setattr(jwks, "check_url", lambda *_, **__: None)
+    monkeypatch.setattr(jwks, "_is_loopback", lambda _: True)
     found, _ = await jwks.fetch(f"http://keys.example:{port}/jwks", loopback=True)
     assert found["keys"][0]["kid"] == "es"
 
@@ -153,4 +154,4 @@ async def test_a_slow_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_public_addresses_may_be_reached() -> None:
     for address in ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"):
-        assert jwks.may_be_reached(address, loopback=False)
+        assert may_be_reached(address, Networks())

@@ -1,0 +1,110 @@
+"""The loop of the relay: one process leads, wakes when something is written, and looks for itself every two seconds.
+
+Whoever is not the leader asks for the lease now and then; when the leader dies it is free after ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from fhir_server.errors import Problem
+from fhir_server.fhir.types import RESOURCE_TYPES
+from fhir_server.log import get_logger
+from fhir_server.services.following.relay import LEASE, LEASE_SECONDS, relay
+from fhir_server.services.world import World
+from fhir_server.store.driver import PyMongoError
+from fhir_server.store.outbox import LostLeaseError
+from fhir_server.store.work import WORK
+
+POLL_SECONDS = 2.0
+QUICK_SECONDS = 0.2
+"""Where development lets time run, hours pass in a second."""
+
+RENEW_SECONDS = LEASE_SECONDS / 3
+
+HandOut = Callable[[Iterable[tuple[str, str]]], Awaitable[None]]
+"""Gives pieces of due work (kind, key) to the workers; what it loses is handed out again."""
+
+log = get_logger("relay")
+
+
+async def hand_out(world: World, give: HandOut) -> int:
+    """Give what is due to the workers; how many pieces."""
+    total = 0
+    while due := await world.store.work.hand_out(world.clock()):
+        await give(due)
+        total += len(due)
+    return total
+
+
+class Leader:
+    """Relays for as long as it runs; ``lead`` ends when it is cancelled."""
+
+    def __init__(self, world: World, give: HandOut) -> None:
+        self._world = world.own()
+        self._give = give
+        self._holder = secrets.token_hex(8)
+        self._written: set[str] = set()
+        self._woken = asyncio.Event()
+        self._poll = QUICK_SECONDS if world.settings.clock.startswith("x") else POLL_SECONDS
+
+    async def lead(self) -> None:
+        """Lead whenever nobody else does."""
+        outbox = self._world.store.outbox
+        try:
+            while True:
+                try:
+                    if await outbox.lead(LEASE, self._holder, LEASE_SECONDS):
+                        await self._relay()
+                except LostLeaseError:
+                    log.info("another process leads the relay now")
+                except (PyMongoError, Problem) as failed:
+                    log.warning("the relay waits for the database", fault=type(failed).__name__)
+                await asyncio.sleep(random.uniform(0.5, 1.0) * POLL_SECONDS)  # noqa: S311  jitter, not a secret
+        finally:
+            with suppress(PyMongoError):
+                await outbox.resign(LEASE, self._holder)
+
+    async def _relay(self) -> None:
+        """Relay until the lease is lost or the database is away."""
+        waker = asyncio.create_task(self._wake())
+        renewed = 0.0
+        try:
+            types: Iterable[str] = RESOURCE_TYPES
+            while True:
+                now = asyncio.get_running_loop().time()
+                if now - renewed > RENEW_SECONDS:
+                    if not await self._world.store.outbox.lead(LEASE, self._holder, LEASE_SECONDS):
+                        raise LostLeaseError
+                    renewed = now
+                told = await relay(self._world, types, holder=self._holder)
+                await hand_out(self._world, self._give)
+                # A full batch may have left something behind, of whichever type.
+                types = RESOURCE_TYPES if told else await self._next()
+        finally:
+            waker.cancel()
+            with suppress(asyncio.CancelledError):
+                await waker
+
+    async def _next(self) -> Iterable[str]:
+        """Types of which something was written; every type after a silence."""
+        self._woken.clear()
+        if not self._written:
+            try:
+                await asyncio.wait_for(self._woken.wait(), self._poll)
+            except TimeoutError:
+                return RESOURCE_TYPES
+        written, self._written = self._written, set()
+        return written & set(RESOURCE_TYPES)
+
+    async def _wake(self) -> None:
+        """Follow the change stream; where there is none, the look every two seconds is enough."""
+        while True:
+            async for collection in self._world.store.outbox.changes(WORK):
+                self._written.add(collection)
+                self._woken.set()
+            await asyncio.sleep(POLL_SECONDS)

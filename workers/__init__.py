@@ -1,0 +1,1 @@
+"""The other door: Celery tasks that call the same use cases."""
