@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_server.access.caller import Role
@@ -36,6 +37,7 @@ from fhir_server.services.facts import ScheduleFacts
 from fhir_server.services.held import check_owner, granted, held_until, without_held_until
 from fhir_server.services.hold import check_count, hold_group, hold_now, hold_seconds
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
@@ -64,6 +66,7 @@ async def create(
     :raises Problem: what the engine refuses.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
+    resource = marks.kept(None, resource)
 
     async def work() -> Stored:
         if takes_time(resource["status"]):
@@ -120,6 +123,7 @@ async def change(
     if not undoing and not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    after = marks.kept(old, after)
     if before.extra.get("expires") is not None:
         check_owner(before, caller, "Appointment")
     if caller.role is Role.PATIENT and after["status"] == "booked" and confirmation.awaited(before, old):
@@ -180,7 +184,7 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
     after, follows = _agreeing(world, old, after)
     wish = with_channel(await of_appointment(world, after, claimed(before)), caller)
     await writes.check_wish(world, caller, wish, "Appointment")
-    wish = await settled(world, wish)
+    wish = replace(await settled(world, wish), moving=bool(before.extra.get("claim")))
     asks = False
     if caller.role is Role.PATIENT:
         had = await of_appointment(world, old, claimed(before)) if before.extra.get("claim") else None

@@ -37,11 +37,9 @@ from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.wishes import OVERRIDE_URL, of_appointment
 from fhir_server.services.world import World
-from fhir_server.settings import CANONICAL
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
 
-SUSPECTED_URL = f"{CANONICAL}StructureDefinition/no-show-suspected"
 VERSIONS = 50
 """So far back ``$undo`` looks for the last transition."""
 
@@ -104,7 +102,7 @@ async def checked_in(world: World, before: Stored, asked: Asked) -> Stored:
     if side != "inside" and not asked.override:
         text = "it is too early to check in" if side == "early" else "it is too late to check in"
         raise problem(Category.RULE, text, "Appointment.start", "outside-window")
-    return await _changed(world, before, _overridden(without_suspicion({**resource, "status": asked.to}), asked))
+    return await _changed(world, before, _overridden({**resource, "status": asked.to}, asked))
 
 
 async def missed(world: World, caller: Caller, id_: str, asked: Asked, keyed: Keyed | None = None) -> Stored:
@@ -230,13 +228,6 @@ def patients_of(
     return found
 
 
-def without_suspicion(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """The Appointment as one of which nobody suspects that it was missed."""
-    kept = [one for one in resource.get("extension", ()) if one.get("url") != SUSPECTED_URL]
-    rest = {name: value for name, value in resource.items() if name != "extension"}
-    return rest | ({"extension": kept} if kept else {})
-
-
 def _overridden(resource: dict[str, Any], asked: Asked) -> dict[str, Any]:
     if not asked.override:
         return resource
@@ -273,7 +264,7 @@ def _restored(world: World, resource: Mapping[str, Any], older: Past) -> dict[st
         {**one, "status": older.patients.get(reference_of(one.get("actor"), world.bases), one.get("status"))}
         for one in resource.get("participant", ())
     ]
-    return without_suspicion({**kept, "status": older.status, "participant": participants})
+    return {**kept, "status": older.status, "participant": participants}
 
 
 def _illegal(status: str, text: str) -> Problem:

@@ -11,12 +11,24 @@ from typing import Any
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.scheduling.lifecycle import takes_time
+from fhir_server.scheduling.no_show import DEFAULT
 from fhir_server.services import slot_faces
 from fhir_server.services.access import writes
-from fhir_server.services.booking import Already, Changed, Refused, Wish, claim_of, claimed_days, request_of, take
+from fhir_server.services.booking import (
+    Already,
+    Changed,
+    Refused,
+    Wish,
+    claim_of,
+    claimed_days,
+    policy_of,
+    request_of,
+    take,
+)
 from fhir_server.services.confirmation import needed
 from fhir_server.services.held import check_owner, granted, holds, own_slots, same_hold, same_time, without_held_until
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import instant, new_id, version_of
@@ -93,6 +105,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     if booking.as_sent:
         status = booking.status
     sent = booking.sent if booking.as_sent else completed(booking.sent, wish, world)
+    sent = marks.noticed(sent, policy_of(wish).no_show or DEFAULT) if wish.flagged else marks.kept(None, dict(sent))
     owner = f"Appointment/{id_}"
     others = tuple({one.id: one for one in booking.replaces if one.id != id_}.values())
     if others:
@@ -262,6 +275,7 @@ async def cancel_in(
     """
     resource = without_held_until(parse(before.body))
     resource["status"] = "cancelled"
+    resource = marks.kept(parse(before.body), resource)
     if reason:
         resource["cancelationReason"] = dict(reason)
     resource["participant"] = [{**one, "status": "declined"} for one in resource.get("participant", ())]

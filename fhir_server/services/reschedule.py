@@ -33,6 +33,7 @@ from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.confirmation import awaits_confirmation, required
 from fhir_server.services.held import check_owner
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show.marks import SUSPECTED_URL
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import version_of
@@ -90,7 +91,7 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
     old = await of_appointment(world, resource, claimed(before))
     wish = with_channel(await _wish(world, old, move), caller)
     await writes.check_wish(world, caller, wish, "Appointment")
-    wish = await settled(world, wish)
+    wish = replace(await settled(world, wish), moving=True)
     await writes.check_offered(world, wish, "Appointment", old)
     if caller.role is Role.PATIENT and awaits_confirmation(wish) and wish.service != old.service:
         raise required("Appointment.serviceType")
@@ -200,7 +201,7 @@ def _moved(
     kept["participant"] = [
         one for one in resource.get("participant", ()) if sealed(reference_of(one.get("actor"))) not in gone
     ]
-    ours = {MOVES_URL, REASON_URL}
+    ours = {MOVES_URL, REASON_URL, SUSPECTED_URL}
     extensions = [one for one in resource.get("extension", ()) if one.get("url") not in ours]
     extensions.append({"url": MOVES_URL, "valuePositiveInt": moves})
     if move.reason:

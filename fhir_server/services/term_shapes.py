@@ -6,6 +6,7 @@ Organization       booking-policy, timezone
 Location           timezone
 Appointment        booking-channel, modality, override-reason, held-until, cancelled-by, reschedule-count,
                    reschedule-reason, no-show-suspected, no-show-policy
+Flag               no-show-policy
 Slot               held-until
 """
 
@@ -292,6 +293,7 @@ EXTENSIONS: Mapping[str, Mapping[str, Part]] = {
         f"{OWN}no-show-suspected": Part(("Instant",), check=instant_ms),
         f"{OWN}no-show-policy": NO_SHOW_POLICY,
     },
+    "Flag": {f"{OWN}no-show-policy": NO_SHOW_POLICY},
     "Slot": {f"{OWN}held-until": _HELD_UNTIL},
 }
 """The extensions that each resource type may carry at its top, by URL."""

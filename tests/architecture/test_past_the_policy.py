@@ -22,6 +22,7 @@ PAST = {
     "services/includes.py": "shown through the view",
     "services/keyed.py": "judges what was answered under a key anew",
     "services/listing.py": "its query is narrowed by the policy, its pages shown through the view",
+    "services/no_show/": "works for nobody; a booking learns only whether a rule applies",
     "services/published.py": "times that are taken; nothing of them leaves",
     "services/rebuild.py": "works for nobody",
     "services/reschedule.py": "judges by writes.reached",

@@ -11,6 +11,7 @@ from fhir_server.access.account import Account
 from fhir_server.access.caller import Role
 from fhir_server.app import Server
 from fhir_server.remote.http import httpx
+from fhir_server.services.following.drain import drain
 from fhir_server.services.world import World
 from tests.builders.clinic import OWN, TIMEZONE, Clinic, availability, parameters, part, proposals
 from tests.tokens import Issuer, account, issuer_for
@@ -146,6 +147,32 @@ class House(Clinic):
         return found["status"], {
             one["actor"]["reference"].rpartition("-")[2]: one["status"] for one in found["participant"]
         }
+
+    @property
+    def world(self) -> World:
+        """The server's own world, on the test's clock."""
+        assert self.callers.app.door.world is not None
+        return self.callers.app.door.world.own()
+
+    async def drained(self) -> None:
+        """Everything that follows has followed."""
+        await drain(self.world)
+
+    async def missed(self, count: int, patient: str = "pat") -> list[str]:
+        """So many no-shows of one day; their ids. The clock stands behind them."""
+        clocks = [f"{8 + number // 2:02}:{'30' if number % 2 else '00'}" for number in range(count)]
+        visits = [await self.booked(clock, patient) for clock in clocks]
+        self.clock.to(visits[-1]["end"], 30)
+        for one in visits:
+            answer = await self.act("desk", one["id"], "$noshow")
+            assert answer.status_code == 200, answer.text
+        await self.drained()
+        return [one["id"] for one in visits]
+
+    async def flags(self, patient: str = "pat", caller: str = "doc") -> list[dict[str, Any]]:
+        answer = await self.ask(caller, "GET", f"Flag?patient=Patient/{self.id(patient)}")
+        assert answer.status_code == 200, answer.text
+        return [one["resource"] for one in answer.json().get("entry", ()) if one["search"]["mode"] == "match"]
 
     async def booked(self, clock: str = "09:00", patient: str = "pat", caller: str = "system", day: int = 0) -> Any:
         """``$book`` at doc's; the Appointment."""
