@@ -27,6 +27,7 @@ from fhir_server.rest.outbox_page import HEADERS, outbox_page
 from fhir_server.services.authorization import keys
 from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
+from fhir_server.smart.pages.checkin import router as checkin_router
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
 
@@ -97,6 +98,7 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))
+    app.include_router(checkin_router(door))
     return app
 
 

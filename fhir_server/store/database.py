@@ -21,6 +21,7 @@ from fhir_server.store.emergencies import EMERGENCIES, Emergencies
 from fhir_server.store.epoch import EPOCH, Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.keys import Keys, Kms
+from fhir_server.store.links import LINKS, Links
 from fhir_server.store.outbox import LEASES, TOLD, Outbox
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.sealing import Sealer
@@ -57,6 +58,7 @@ class Store:
     markers: Markers
     outbox: Outbox
     work: Work
+    links: Links
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -86,7 +88,20 @@ class Store:
         await self.keys.open(sealed=await layout.is_sealed(self.connection))
         outdated = await layout.settle(self.connection, self.vault)
         existing = set(await self.connection.database.list_collection_names())
-        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS, TOLD, LEASES, WORK)
+        own = (
+            HISTORY,
+            CALENDAR,
+            IDEMPOTENCY,
+            GUARDS,
+            EPOCH,
+            EMERGENCIES,
+            ACCOUNTS,
+            SESSIONS,
+            TOLD,
+            LEASES,
+            WORK,
+            LINKS,
+        )
         for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
             if name not in existing:
                 await self.connection.create(name)
@@ -137,4 +152,5 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         Markers(connection),
         Outbox(connection),
         Work(connection),
+        Links(connection),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history, outbox, work
+from fhir_server.store import history, links, outbox, work
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -54,7 +54,7 @@ def models() -> Mapping[str, list[IndexModel]]:
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
     found[HISTORY] = [history.INDEX, outbox.MARKED]
-    found |= {**outbox.INDEXES, **work.INDEXES}
+    found |= {**links.INDEXES, **outbox.INDEXES, **work.INDEXES}
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]

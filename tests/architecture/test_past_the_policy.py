@@ -21,6 +21,7 @@ PAST = {
     "services/hold.py": "judges by writes.reached",
     "services/includes.py": "shown through the view",
     "services/keyed.py": "judges what was answered under a key anew",
+    "services/kiosk.py": "judges by writes.reached, or by the link and a birth date; nothing leaves",
     "services/listing.py": "its query is narrowed by the policy, its pages shown through the view",
     "services/no_show/": "works for nobody; a booking learns only whether a rule applies",
     "services/published.py": "times that are taken; nothing of them leaves",

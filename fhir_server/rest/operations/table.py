@@ -14,6 +14,7 @@ from fhir_server.rest.operations import (
     break_glass,
     cancel,
     checkin,
+    checkin_link,
     confirm,
     everything,
     expand,
@@ -61,6 +62,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("Appointment", "reschedule"): Operation("Appointment-reschedule", reschedule.handle, type=False, instance=True),
     ("Appointment", "confirm"): Operation("Appointment-confirm", confirm.handle, type=False, instance=True),
     ("Appointment", "checkin"): Operation("Appointment-checkin", checkin.handle, type=False, instance=True),
+    ("Appointment", "checkin-link"): Operation(
+        "Appointment-checkin-link", checkin_link.handle, type=False, instance=True
+    ),
     ("Appointment", "noshow"): Operation("Appointment-noshow", noshow.handle, type=False, instance=True),
     ("Appointment", "undo"): Operation("Appointment-undo", undo.handle, type=False, instance=True),
     (ANY, "validate"): Operation(f"{HL7}Resource-validate", validate.handle, type=True, instance=True, safe=True),

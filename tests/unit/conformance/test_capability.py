@@ -64,6 +64,7 @@ def test_types_come_in_order_with_their_operations_and_profiles():
         "reschedule",
         "confirm",
         "checkin",
+        "checkin-link",
         "noshow",
         "undo",
     }
