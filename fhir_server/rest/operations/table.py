@@ -24,6 +24,7 @@ from fhir_server.rest.operations import (
     lookup,
     match,
     meta,
+    no_show_report,
     noshow,
     release,
     reschedule,
@@ -66,6 +67,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Appointment-checkin-link", checkin_link.handle, type=False, instance=True
     ),
     ("Appointment", "noshow"): Operation("Appointment-noshow", noshow.handle, type=False, instance=True),
+    ("Appointment", "no-show-report"): Operation(
+        "Appointment-no-show-report", no_show_report.handle, type=True, instance=False, safe=True
+    ),
     ("Appointment", "undo"): Operation("Appointment-undo", undo.handle, type=False, instance=True),
     (ANY, "validate"): Operation(f"{HL7}Resource-validate", validate.handle, type=True, instance=True, safe=True),
     (ANY, "meta"): Operation(f"{HL7}Resource-meta", meta.meta, type=False, instance=True, safe=True),

@@ -66,6 +66,7 @@ def test_types_come_in_order_with_their_operations_and_profiles():
         "checkin",
         "checkin-link",
         "noshow",
+        "no-show-report",
         "undo",
     }
     assert all(
