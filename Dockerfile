@@ -6,7 +6,7 @@ COPY fhir_server ./fhir_server
 COPY workers ./workers
 COPY profiles ./profiles
 COPY terminology ./terminology
-RUN python -m venv /opt/fhir && /opt/fhir/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/fhir && /opt/fhir/bin/pip install --no-cache-dir '.[push]'
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fhir \

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from fhir_server import log
@@ -20,7 +20,7 @@ from fhir_server.fhir import models
 from fhir_server.remote import throttle
 from fhir_server.remote.channels import Channels
 from fhir_server.remote.kept import kept
-from fhir_server.rest import metrics
+from fhir_server.rest import metrics, websocket
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
 from fhir_server.rest.outbox_page import HEADERS, outbox_page
@@ -80,6 +80,7 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
         await keys.published(world)
         # The first validation of a type imports its model, which takes long; do it before the first request.
         await asyncio.to_thread(models.warm)
+        world.channels.tell()
         await world.record.start()
         _settle_memory()
         door.world = world
@@ -122,6 +123,10 @@ def _add_pages(app: Server, door: Door) -> None:
     async def ready() -> JSONResponse:
         usable = door.world is not None and await door.world.store.ready()
         return JSONResponse({"status": "ready" if usable else "not ready"}, 200 if usable else 503)
+
+    @app.websocket(websocket.PATH)
+    async def notifications(socket: WebSocket) -> None:
+        await websocket.notifications(door, socket)
 
     if folder := app.outbox_folder:
 

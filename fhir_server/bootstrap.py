@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,6 +14,7 @@ from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.conformance.profiles import Profiles
 from fhir_server.conformance.terminology import Terminology
 from fhir_server.conformance.validator import Validator
+from fhir_server.errors import SettingsError
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.log import get_logger
 from fhir_server.remote import kms
@@ -20,6 +22,7 @@ from fhir_server.remote.channels import Channels, channels_of
 from fhir_server.remote.jwks import KeySets
 from fhir_server.search import definitions
 from fhir_server.services import resources, terms
+from fhir_server.services.access import followers
 from fhir_server.services.aliases import alias_check
 from fhir_server.services.artifacts import Shelf
 from fhir_server.services.audit.recorder import Recorder
@@ -28,6 +31,8 @@ from fhir_server.services.authorization import issuers
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
 from fhir_server.services.rebuild import rebuild_index
+from fhir_server.services.subscriptions import topics
+from fhir_server.services.subscriptions.directory import Directory
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store.database import open_store
@@ -39,9 +44,16 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
     """A world whose database is not asked yet.
 
     :param channels: the ways to people; None = those that the settings turn on.
-    :raises ValueError: the settings name an unknown time zone, or trusted issuers that cannot be read.
+    :raises SettingsError: an unknown time zone, trusted issuers that cannot be read, or half a channel.
     :raises KeysError: the settings do not name what wraps the keys.
     """
+    try:
+        return _build(settings, channels)
+    except ValueError as wrong:
+        raise SettingsError(str(wrong)) from wrong
+
+
+def _build(settings: Settings, channels: Channels | None) -> World:
     try:
         zone = ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError):
@@ -52,7 +64,7 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
     aliases = alias_check(settings.bases)
     known = definitions.load(artifacts.search_parameters)
     store = open_store(settings, kms.of(settings.keys), known)
-    return World(
+    world = World(
         settings=settings,
         store=store,
         artifacts=artifacts,
@@ -64,6 +76,8 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
             Profiles(artifacts.structure_definitions, terminology.members),
         ),
         catalogue=Catalogue(store, settings.bases),
+        topics=topics.load(artifacts.topics, topics.Reader(known, zone, settings.bases, terminology)),
+        subscribers=Directory(),
         memory=Memory(KeySets(loopback=settings.environment == "development"), issuers.read(settings)),
         record=Recorder(store.audit, store.markers, real, versions_of(store.resources)),
         zone=zone,
@@ -73,6 +87,8 @@ def build(settings: Settings, channels: Channels | None = None) -> World:
         channels=channels or channels_of(settings, loopback=settings.environment == "development"),
         wall=real if settings.clock else None,
     )
+    store.units.after = partial(followers.after_write, world)
+    return world
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,7 @@ async def prepare(world: World) -> None:
         log.info("search values of an older layout are made anew")
         await rebuild_index(world, verify=False)
         await world.store.reindexed()
+    await followers.settle(world)
 
 
 @asynccontextmanager

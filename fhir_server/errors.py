@@ -105,5 +105,9 @@ class NewerDataError(Exception):
     """The database was written by a newer server; one sentence for the operator."""
 
 
+class SettingsError(ValueError):
+    """The settings do not do; one sentence for the operator, without secrets."""
+
+
 class KeysError(Exception):
     """Data cannot be sealed or opened with the keys at hand; one sentence for the operator, without secrets."""

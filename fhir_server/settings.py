@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         "", description="networks and hosts inside that notifications may go to: 10.1.0.0/16,emr.clinic.example"
     )
     egress_ca: str = Field("", description="file of CAs that receivers' certificates may come from besides public ones")
+    subscription_days: int = Field(14, ge=1, description="how long events of Subscriptions are kept for $events")
+    max_subscriptions: int = Field(50, ge=1, description="Subscriptions that are not off of one client")
+    min_heartbeat_seconds: int = Field(10, ge=1, description="shortest heartbeat period of a Subscription")
+    delivery_attempts: int = Field(12, ge=1, description="attempts to deliver before a Subscription is in error")
     smtp_url: SecretStr = Field(SecretStr(""), description="SMTP server, e.g. smtp://user:password@host:587?starttls")
     mail_from: str = Field("", description="sender of e-mail, e.g. Clinic <mail@clinic.example>")
     sendgrid_key: SecretStr = Field(SecretStr(""), description="API key of SendGrid; e-mail goes there and not by SMTP")
@@ -70,6 +74,7 @@ class Settings(BaseSettings):
     twilio_account: str = Field("", description="account SID of Twilio, for text messages and calls")
     twilio_token: SecretStr = Field(SecretStr(""), description="auth token of Twilio")
     twilio_from: str = Field("", description="number (+15550100) or messaging service (MG…) that texts come from")
+    phone_prefix: str = Field("+1", pattern=r"^\+[1-9][0-9]{0,3}$", description="country of phone numbers without one")
     fcm_credentials: str = Field("", description="file of the service account of a Firebase project, for Android")
     apns_key: str = Field("", description="file (.p8) of Apple's key for push messages")
     apns_key_id: str = Field("", description="id of Apple's key")

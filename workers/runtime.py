@@ -85,6 +85,7 @@ class Runtime:
         try:
             world = build(self._settings)
             await prepare(world)
+            world.channels.tell()
             await world.record.start()
         except BaseException as failed:  # noqa: BLE001  told to whoever waits for the start
             self._failed = failed

@@ -14,8 +14,8 @@ from fhir_server.access.caller import Role
 from fhir_server.fhir.types import RESOURCE_TYPES
 
 PATIENT_DATA = frozenset({
-    "Appointment", "AppointmentResponse", "Consent", "Coverage", "Encounter", "Flag", "Patient", "RelatedPerson",
-    "ServiceRequest",
+    "Appointment", "AppointmentResponse", "Communication", "CommunicationRequest", "Consent", "Coverage", "Encounter",
+    "Flag", "Patient", "RelatedPerson", "ServiceRequest",
 })  # fmt: skip
 """Types whose every resource speaks of patients."""
 
@@ -28,24 +28,30 @@ SHARED = frozenset({"Device", "Group", "Schedule", "Slot"})
 PERSONAL = frozenset({"Device", "Group"})
 """Shared types that clinicians see, where patients are in it, only if they care for one of these."""
 
+OWNED = frozenset({"Subscription"})
+"""Types whose every resource is seen by the party alone that made it, and by the administrators of its clinics."""
+
 _READ = dict.fromkeys(DIRECTORY, "rs")
 
 _PATIENT = _READ | {
-    "Appointment": "crus", "AppointmentResponse": "crus", "Consent": "rs", "Coverage": "rs", "Device": "rs",
+    "Appointment": "crus", "AppointmentResponse": "crus", "Communication": "rs", "CommunicationRequest": "rs",
+    "Consent": "rs", "Coverage": "rs", "Device": "rs",
     "Encounter": "rs", "Flag": "rs", "Group": "rs", "Patient": "rus", "RelatedPerson": "rs", "Schedule": "rs",
-    "ServiceRequest": "rs", "Slot": "rs",
+    "ServiceRequest": "rs", "Slot": "rs", "Subscription": "cruds",
 }  # fmt: skip
 
 _PRACTITIONER = _READ | {
-    "Appointment": "cruds", "AppointmentResponse": "cruds", "Consent": "crus", "Coverage": "rs", "Device": "rs",
+    "Appointment": "cruds", "AppointmentResponse": "cruds", "Communication": "rs", "CommunicationRequest": "rs",
+    "Consent": "crus", "Coverage": "rs", "Device": "rs",
     "Encounter": "crus", "Flag": "crus", "Group": "rs", "Patient": "rus", "RelatedPerson": "rs", "Schedule": "rus",
-    "ServiceRequest": "crus", "Slot": "cruds",
+    "ServiceRequest": "crus", "Slot": "cruds", "Subscription": "cruds",
 }  # fmt: skip
 
 _FRONT_DESK = _READ | {
-    "Appointment": "cruds", "AppointmentResponse": "cruds", "Consent": "crus", "Coverage": "cruds", "Device": "rs",
+    "Appointment": "cruds", "AppointmentResponse": "cruds", "Communication": "rs", "CommunicationRequest": "rs",
+    "Consent": "crus", "Coverage": "cruds", "Device": "rs",
     "Encounter": "crus", "Group": "rs", "Patient": "crus", "RelatedPerson": "cruds", "Schedule": "crus",
-    "ServiceRequest": "rs", "Slot": "cruds",
+    "ServiceRequest": "rs", "Slot": "cruds", "Subscription": "cruds",
 }  # fmt: skip
 
 _ADMINISTRATOR = _FRONT_DESK | dict.fromkeys(DIRECTORY | SHARED, "cruds")
@@ -68,6 +74,8 @@ _OFFICE = MappingProxyType({
         "reasonCode", "reasonReference", "comment", "description", "patientInstruction", "supportingInformation",
     },
     "AppointmentResponse": _UNSAID | {"comment"},
+    "Communication": _UNSAID | {"reasonCode", "reasonReference", "note"},
+    "CommunicationRequest": _UNSAID | {"reasonCode", "reasonReference", "note"},
     "Encounter": _UNSAID | {"reasonCode", "reasonReference", "diagnosis"},
     "ServiceRequest": _UNSAID | {
         "reasonCode", "reasonReference", "note", "orderDetail", "patientInstruction", "supportingInfo", "bodySite",

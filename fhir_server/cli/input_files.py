@@ -28,7 +28,7 @@ from fhir_server.cli.bundle_entries import Broken, Entry, entries
 TYPE_ORDER = (
     *("Organization", "Location", "Practitioner", "PractitionerRole", "HealthcareService", "Device", "Patient"),
     *("RelatedPerson", "Coverage", "Consent", "Schedule", "Slot", "ServiceRequest", "Appointment"),
-    *("AppointmentResponse", "Encounter", "Flag"),
+    *("AppointmentResponse", "Encounter", "Flag", "CommunicationRequest", "Communication", "Subscription"),
 )
 """What others refer to first; types that are not named follow in alphabetical order."""
 

@@ -22,7 +22,7 @@ from fhir_server.cli.token import token
 from fhir_server.cli.users import user_app
 from fhir_server.cli.worker import beat, worker
 from fhir_server.embedded.refused import Refused
-from fhir_server.errors import KeysError, NewerDataError
+from fhir_server.errors import KeysError, NewerDataError, SettingsError
 
 app = typer.Typer(
     name="fhir-server",
@@ -72,7 +72,7 @@ def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and status 2."""
     try:
         app()
-    except (NewerDataError, KeysError) as refused:
+    except (NewerDataError, KeysError, SettingsError) as refused:
         print(refused, file=sys.stderr)
         sys.exit(2)
     except Refused as refused:

@@ -4,6 +4,7 @@ profiles/structure_definitions/*.json   extensions and profiles
 profiles/operation_definitions/*.json   one a file, named as its id
 profiles/search_parameters/*.json       read by fhir_server.search.definitions
 profiles/examples/*.json                valid resources
+profiles/topics/*.json                  SubscriptionTopics of R5
 terminology/code_systems/*.json         terminology/value_sets/*.json
 terminology/concept_maps/*.json
 """
@@ -22,7 +23,7 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """Canonical artifacts by ``url``, operations by ``id`` (``Appointment-find``), examples by ``Type/id``."""
+    """Artifacts and topics by ``url``, operations by ``id`` (``Appointment-find``), examples by ``Type/id``."""
 
     structure_definitions: dict[str, Resource]
     operation_definitions: dict[str, Resource]
@@ -30,6 +31,7 @@ class Artifacts:
     value_sets: dict[str, Resource]
     concept_maps: dict[str, Resource]
     examples: dict[str, Resource]
+    topics: dict[str, Resource]
     search_parameters: Path
 
     @classmethod
@@ -51,6 +53,7 @@ class Artifacts:
                 f"{example['resourceType']}/{example['id']}": example
                 for example in _read(profiles / "examples", "id").values()
             },
+            topics=_read(profiles / "topics", "url"),
             search_parameters=profiles / "search_parameters",
         )
 

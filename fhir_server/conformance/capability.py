@@ -15,6 +15,9 @@ SOFTWARE = "fhir-scheduling-server"
 """The id of what the software can do, wherever it runs."""
 
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+TOPIC = (
+    "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+)
 SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 Resource = dict[str, Any]
@@ -35,7 +38,8 @@ class TypeDescription:
     """What is offered for one resource type.
 
     ``interactions`` are codes of https://hl7.org/fhir/R4/valueset-type-restful-interaction.html, ``includes`` and
-    ``revincludes`` are ``Slot:schedule``, ``profiles`` canonical URLs, ``operations`` names and canonical URLs.
+    ``revincludes`` are ``Slot:schedule``, ``profiles`` canonical URLs, ``operations`` names and canonical URLs,
+    ``topics`` canonical URLs of what can be subscribed to.
     """
 
     type: str
@@ -54,6 +58,7 @@ class TypeDescription:
     conditional_delete: Literal["not-supported", "single", "multiple"] = "not-supported"
     reference_policy: Sequence[str] = ()
     documentation: str = ""
+    topics: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,9 @@ def _security(server: ServerDescription) -> Resource:
 
 
 def _resource(described: TypeDescription) -> Resource:
-    found: Resource = {
+    found: Resource = {}
+    _put(found, "extension", [{"url": TOPIC, "valueCanonical": one} for one in described.topics])
+    found |= {
         "type": described.type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{described.type}",
     }

@@ -50,6 +50,14 @@ def searchset_bytes(
     return _bundle("searchset", parts, total, links, bundle_id)
 
 
+def searched_bytes(
+    entries: Iterable[tuple[str, bytes, dict[str, Any]]], total: int | None, links: list[tuple[str, str]]
+) -> bytes:
+    """A searchset of ``(fullUrl, body, search)``: what ``Bundle.entry.search`` says of an entry, its mode included."""
+    parts = [b'{%b"resource":%b,"search":%b}' % (_full_url(url), body, dump(search)) for url, body, search in entries]
+    return _bundle("searchset", parts, total, links, "")
+
+
 def graded_bytes(
     entries: Iterable[tuple[str, bytes, Decimal, str]],
     outcome: bytes | None,

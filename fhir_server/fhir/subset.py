@@ -27,6 +27,12 @@ _ELEMENTS = {
     "reasonCode+ reasonReference priority description supportingInformation start+ end+ minutesDuration slot created "
     "comment patientInstruction basedOn participant+! requestedPeriod",
     "AppointmentResponse": "identifier+ appointment+! start end participantType+ actor+ participantStatus+! comment",
+    "Communication": "identifier+ instantiatesCanonical+ instantiatesUri+ basedOn+ partOf+ inResponseTo status+! "
+    "statusReason+ category priority+ medium subject+ topic about encounter+ sent received recipient sender "
+    "reasonCode+ reasonReference+ payload note",
+    "CommunicationRequest": "identifier+ basedOn+ replaces+ groupIdentifier+ status+! statusReason category priority+ "
+    "doNotPerform+ medium subject+ about encounter+ payload occurrence[x]+ authoredOn+ requester+ recipient+ sender+ "
+    "reasonCode+ reasonReference+ note",
     "Consent": "identifier+ status+! scope+! category+! patient+ dateTime+ performer+ organization+ source[x]+ policy "
     "policyRule+ verification+ provision+",
     "Coverage": "identifier+ status+! type+ policyHolder+ subscriber+ subscriberId+ beneficiary+! dependent+ "
@@ -59,6 +65,7 @@ _ELEMENTS = {
     "reasonReference+ insurance supportingInfo specimen+ bodySite+ note patientInstruction+ relevantHistory",
     "Slot": "identifier+ serviceCategory+ serviceType+ specialty+ appointmentType+ schedule+! status+! start+! end+! "
     "overbooked comment",
+    "Subscription": "status+! contact+ end+ reason+! criteria+! error+ channel+!",
 }
 """Elements of each type: ``+`` is part of the summary, ``!`` is mandatory, ``[x]`` is a choice.
 

@@ -7,6 +7,8 @@ import re
 RESOURCE_TYPES: tuple[str, ...] = (
     "Appointment",
     "AppointmentResponse",
+    "Communication",
+    "CommunicationRequest",
     "Consent",
     "Coverage",
     "Device",
@@ -23,6 +25,7 @@ RESOURCE_TYPES: tuple[str, ...] = (
     "Schedule",
     "ServiceRequest",
     "Slot",
+    "Subscription",
 )
 """Every resource type with interactions of its own, in alphabetical order."""
 
@@ -41,6 +44,8 @@ SEALED_TYPES = frozenset(
     {
         "Appointment",
         "AppointmentResponse",
+        "Communication",
+        "CommunicationRequest",
         "Consent",
         "Coverage",
         "Encounter",
@@ -51,9 +56,13 @@ SEALED_TYPES = frozenset(
         "Schedule",
         "ServiceRequest",
         "Slot",
+        "Subscription",
     }
 )
-"""Types whose content may speak of a patient: it is stored sealed. The others are a directory that stays readable."""
+"""Types whose content may speak of a patient, or holds secrets: it is stored sealed.
+
+The others are a directory that stays readable.
+"""
 AUDIT_EVENT = "AuditEvent"
 """Made from the access record: read and searched by those who may, never written."""
 

@@ -60,6 +60,16 @@ class Channels:
             push | dict(self.push),
         )
 
+    def tell(self) -> None:
+        """One line of the log says what is on and what is off, when a process that serves or sends begins."""
+        known: dict[str, Channel[Any] | None] = {"email": self.email, "sms": self.sms, "voice": self.voice}
+        known |= {f"push-{kind}": self.push.get(kind) for kind in ("fcm", "apns", "web")}
+        log.info(
+            "channels",
+            on=[f"{name} by {channel.name}" for name, channel in known.items() if channel],
+            off=[name for name, channel in known.items() if not channel],
+        )
+
     async def close(self) -> None:
         """Let connections go."""
         for channel in (self.email, self.sms, self.voice, *self.push.values()):
@@ -76,7 +86,7 @@ def allowed_of(settings: Settings, *, loopback: bool) -> Networks:
 
 
 def channels_of(settings: Settings, *, loopback: bool = False) -> Channels:
-    """What the settings turn on; one line of the log says what is on and what is off.
+    """What the settings turn on.
 
     :raises ValueError: a setting is there and wrong: one sentence for the operator, without secrets.
     """
@@ -89,13 +99,6 @@ def channels_of(settings: Settings, *, loopback: bool = False) -> Channels:
     )
     if settings.outbox_folder:
         made = made.filled(Path(settings.outbox_folder), clock_of(settings.clock))
-    known: dict[str, Channel[Any] | None] = {"email": made.email, "sms": made.sms, "voice": made.voice}
-    known |= {f"push-{kind}": made.push.get(kind) for kind in ("fcm", "apns", "web")}
-    log.info(
-        "channels",
-        on=[f"{name} by {channel.name}" for name, channel in known.items() if channel],
-        off=[name for name, channel in known.items() if not channel],
-    )
     return made
 
 

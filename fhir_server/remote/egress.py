@@ -22,9 +22,10 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,6 +54,9 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
+
+
+_RESOLVERS = ThreadPoolExecutor(32, "egress")
 
 
 class RefusedAddressError(Exception):
@@ -173,11 +177,17 @@ async def addresses(found: Target, allowed: Networks) -> list[str]:
     :raises RefusedAddressError: one of them may not.
     :raises OSError: the name is not known.
     """
-    answers = await asyncio.get_running_loop().getaddrinfo(found.host, found.port, type=socket.SOCK_STREAM)
-    known = list(dict.fromkeys(str(one[4][0]) for one in answers))
+    known = list(dict.fromkeys(await _resolve(found.host, found.port)))
     if not known or not all(may_be_reached(one, allowed, found.host) for one in known):
         raise _inside()
     return known
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """The system's answer, asked in threads of our own: a slow name server holds up nobody but its like."""
+    asked = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    answers = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, asked)
+    return [str(one[4][0]) for one in answers]
 
 
 def may_be_reached(text: str, allowed: Networks, host: str = "") -> bool:

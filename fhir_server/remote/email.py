@@ -25,7 +25,8 @@ import aiosmtplib
 
 from fhir_server.remote.sending import TIMEOUT_SECONDS, NotSent, Sent, ask, words_of
 
-_ADDRESS = re.compile(r"[^\s@<>(),;:\"\[\]\\\x00-\x1f\x7f]{1,64}@[A-Za-z0-9.\-]{1,253}")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
+"""ASCII, as every server takes it. https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address"""
 _ID = re.compile(r"[A-Za-z0-9._\-]{1,200}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SENDGRID = "https://api.sendgrid.com"
@@ -188,8 +189,12 @@ def _not_sent(failed: aiosmtplib.SMTPException) -> NotSent:
     if isinstance(failed, aiosmtplib.SMTPAuthenticationError):
         return NotSent("credentials", permanent=False)
     if isinstance(failed, aiosmtplib.SMTPRecipientsRefused):
-        code = failed.recipients[0].code
-        return NotSent("invalid-address", permanent=True) if code >= 500 else NotSent("unavailable", permanent=False)
+        refused = failed.recipients[0]
+        if refused.code < 500:
+            return NotSent("unavailable", permanent=False)
+        # A policy says nothing about whether the mailbox is there. https://www.rfc-editor.org/rfc/rfc3463#section-3.8
+        policy = refused.message.lstrip().startswith("5.7.")
+        return NotSent("rejected" if policy else "invalid-address", permanent=True)
     if isinstance(failed, aiosmtplib.SMTPSenderRefused):
         return NotSent("credentials" if failed.code >= 500 else "unavailable", permanent=False)
     if isinstance(failed, aiosmtplib.SMTPDataError) and failed.code >= 500:

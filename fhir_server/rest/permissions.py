@@ -27,6 +27,8 @@ OPERATIONS: Mapping[str, str] = MappingProxyType({
     "everything": "r", "match": "s", "validate": "rc", "meta": "r", "meta-add": "u", "meta-delete": "u",
     "access-report": "", "break-glass": "r", "confirm": "u", "checkin": "u", "noshow": "u", "undo": "u",
     "checkin-link": "u", "no-show-report": "s",
+    "status": "r", "events": "r", "get-ws-binding-token": "r", "resend": "u", "rotate-secret": "u",
+    "join-waitlist": "c", "waitlist": "s", "offers": "s", "offer": "u",
 })  # fmt: skip
 """Operation → permissions on the type of which one is needed."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from fhir_server.scheduling import waitlist_terms
 from fhir_server.scheduling.civil import day_interval, local_day, month_interval, week_interval
 from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.seats import live
@@ -48,12 +49,18 @@ class Refusal:
 
 
 def merge(*policies: Policy) -> Policy:
-    """One policy of several, the most specific last: field by field the last that says something wins."""
+    """One policy of several, the most specific last: field by field the last that says something wins.
+
+    The settings of the waitlist are fields of their own.
+    """
     said: dict[str, object] = {}
     for policy in policies:
         for name in _FIELDS:
             if (value := getattr(policy, name)) is not None:
                 said[name] = value
+    waiting = [policy.waitlist for policy in policies if policy.waitlist is not None]
+    if waiting:
+        said["waitlist"] = waitlist_terms.merge(*waiting)
     return Policy(**said)  # type: ignore[arg-type]  # the names and values come from policies
 
 

@@ -11,6 +11,9 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from fhir_server.scheduling.no_show import NoShowTerms
+from fhir_server.scheduling.reminders import Confirming, Quiet
+from fhir_server.scheduling.reminders import Rule as ReminderRule
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 
 Modality = Literal["in-person", "video", "phone"]
 Channel = Literal["online", "phone", "staff", "referral", "waitlist", "interface"]
@@ -102,6 +105,14 @@ class Policy:
     max_reschedules: int | None = None
     overbooking: int | None = None
     assignment: Literal["earliest", "established", "round-robin", "least-loaded", "continuity"] | None = None
+    reminders: bool | None = None
+    reminder_rules: tuple[ReminderRule, ...] | None = None
+    quiet: Quiet | None = None
+    confirming: Confirming | None = None
+    notices: bool | None = None
+    message_detail: bool | None = None
+    consent_required: frozenset[str] | None = None
+    waitlist: WaitlistTerms | None = None
     checkin_opens: int | None = None
     checkin_closes: int | None = None
     undo_window: int | None = None

@@ -22,6 +22,9 @@ TYPES = frozenset({"token", "reference", "string", "date", "number", "quantity",
 _FIELDS = {"_id": "_id", "_lastUpdated": "at"}
 
 _SECOND_MS, _YEAR_MS = 1000, 367 * 86_400_000
+_NEED_TEXT = {"string": frozenset({"contains"}), "uri": frozenset({"above", "below"})}
+"""Modifiers that a keyed hash cannot answer."""
+
 _MODIFIERS = {"string": ("exact", "contains"), "reference": ("identifier",), "uri": ("above", "below")}
 
 
@@ -142,7 +145,7 @@ def _definition(kind: str, parameter: dict[str, Any], types: Mapping[str, str]) 
         single=_single(path) and (coded or style not in {"token", "composite"}),
         coded=coded,
         longest=_longest(path),
-        modifiers=_modifiers(style, path) - ({"contains"} if sealed else set()),
+        modifiers=_modifiers(style, path) - (_NEED_TEXT.get(style, frozenset()) if sealed else frozenset()),
         field=_FIELDS.get(code, f"idx.{code}"),
         select=path.select,
         components=tuple(

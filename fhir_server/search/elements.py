@@ -17,6 +17,9 @@ Resource: meta.profile meta.security meta.tag
 Appointment: basedOn identifier participant reasonCode reasonReference requestedPeriod serviceCategory serviceType
 Appointment: slot specialty supportingInformation
 AppointmentResponse: identifier
+Communication: about basedOn category identifier inResponseTo instantiatesCanonical instantiatesUri medium partOf
+Communication: reasonCode reasonReference recipient
+CommunicationRequest: about basedOn category identifier medium reasonCode reasonReference recipient replaces
 Consent: category identifier organization performer provision.action provision.actor provision.data provision.purpose
 Consent: provision.securityLabel
 Coverage: class identifier payor
@@ -35,6 +38,7 @@ RelatedPerson: address identifier name relationship telecom
 Schedule: actor identifier serviceCategory serviceType specialty
 ServiceRequest: basedOn bodySite category identifier instantiatesCanonical instantiatesUri performer replaces specimen
 Slot: identifier serviceCategory serviceType specialty
+Subscription: channel.header contact
 CapabilityStatement: format implementationGuide jurisdiction rest rest.resource rest.resource.supportedProfile
 CapabilityStatement: rest.security.service
 CodeSystem: concept concept.designation identifier jurisdiction
@@ -51,6 +55,8 @@ CODED = _paths("""
 Resource: id
 Appointment: participant.status status
 AppointmentResponse: participantStatus
+Communication: priority status
+CommunicationRequest: priority status
 Consent: status
 Coverage: status
 Device: status
@@ -66,6 +72,7 @@ RelatedPerson: active address.use gender
 Schedule: active
 ServiceRequest: intent priority status
 Slot: status
+Subscription: channel.payload channel.type status
 CapabilityStatement: fhirVersion format rest.mode rest.resource.type status
 CodeSystem: concept.code concept.designation.language content status
 ConceptMap: group.element.code group.element.target.code status
@@ -86,6 +93,7 @@ Practitioner: active telecom
 PractitionerRole: active telecom
 RelatedPerson: active telecom
 Schedule: active
+Subscription: contact
 CapabilityStatement: version
 CodeSystem: version
 ConceptMap: version
@@ -100,6 +108,8 @@ ValueSet: version
 IDENTIFIERS = _paths("""
 Appointment: identifier
 AppointmentResponse: identifier
+Communication: identifier
+CommunicationRequest: groupIdentifier identifier
 Consent: identifier
 Coverage: identifier
 Device: identifier
@@ -127,6 +137,8 @@ INSTANTS = frozenset({"Appointment.start", "Slot.start", "Resource.meta.lastUpda
 """Elements of type instant: a value lasts a second at most."""
 
 DATES = _paths("""
+Communication: received sent
+CommunicationRequest: authoredOn
 Consent: dateTime
 Patient: birthDate deceased
 RelatedPerson: birthDate
@@ -138,6 +150,7 @@ PARTED = frozenset({"Location.address"})
 """Elements with a maximum of one whose one value gives several strings."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "CommunicationRequest.occurrence": ("DateTime", "Period"),
     "ConceptMap.source": ("Canonical", "Uri"),
     "ConceptMap.target": ("Canonical", "Uri"),
     "Consent.source": ("Attachment", "Reference"),

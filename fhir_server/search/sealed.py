@@ -5,6 +5,7 @@ A hash can be equal and nothing else. So a sealed parameter is found
     token   by its value, ``:not``, ``:of-type``; ``:text`` by the beginning of a text
     string  by the beginning of a text, of at most ``LONGEST`` characters, and ``:exact``
     date    by year, month or day, without a prefix
+    uri     by its value
     any     by ``:missing``
 
 and never by ranges, ``:contains`` or an order.
@@ -28,6 +29,8 @@ LONGEST = 32
 _TABLE = """
 Appointment: identifier reason-code
 AppointmentResponse: identifier
+Communication: identifier
+CommunicationRequest: group-identifier identifier
 Consent: identifier
 Coverage: class-value dependent identifier
 Encounter: identifier reason-code
@@ -39,6 +42,7 @@ Patient: telecom
 RelatedPerson: address address-city<address address-country<address address-postalcode<address address-state<address
 RelatedPerson: birthdate email<telecom identifier name phone<telecom telecom
 ServiceRequest: code identifier requisition
+Subscription: contact criteria url
 """
 """``narrow<wide``: every value of the narrow parameter is one of the wide one, whose index serves both."""
 
@@ -60,6 +64,7 @@ ANSWERS = {
     "token": "Sealed: found by its value; it gives no order.",
     "string": f"Sealed: found by the beginning of a text, of at most {LONGEST} characters, and by :exact; no order.",
     "date": "Sealed: found by a year, a month or a day, without a prefix; it gives no order.",
+    "uri": "Sealed: found by its value; it gives no order.",
 }
 """What the CapabilityStatement says of a sealed parameter, by its type."""
 

@@ -109,7 +109,8 @@ async def _cancelled(world: World, unit: Unit, before: Stored, why: str) -> Stor
 
 async def _again(world: World, before: Stored, after: dict[str, Any]) -> Stored:
     """Who had declined comes after all: their time is taken by the engine."""
-    written = await appointments.change(world, world.policy.caller, before, after, before.id)
+    clinics = before.extra.get("clinics") or ()
+    written = await appointments.change(world, world.policy.caller, before, after, before.id, clinics)
     if written is None:
         raise Overtaken
     return written

@@ -23,8 +23,10 @@ from fhir_server.services.booking import (
     Wish,
     claim_of,
     claimed,
+    clinics_of_booking,
     give_back,
     keep,
+    last_shown,
     policy_of,
     refusals,
     request_of,
@@ -41,6 +43,8 @@ from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
+from fhir_server.services.waitlist import answer, entries
+from fhir_server.services.waitlist.records import closed, is_offer
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, of_appointment, of_proposal, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -66,7 +70,7 @@ async def create(
     :raises Problem: what the engine refuses.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
-    resource = marks.kept(None, resource)
+    resource = marks.kept(None, entries.prepared(world, caller, resource))
 
     async def work() -> Stored:
         if takes_time(resource["status"]):
@@ -107,10 +111,18 @@ async def _insert(
 
 
 async def change(
-    world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str, *, undoing: bool = False
+    world: World,
+    caller: Caller,
+    before: Stored | None,
+    after: dict[str, Any],
+    id_: str,
+    clinics: Sequence[str],
+    *,
+    undoing: bool = False,
 ) -> Stored | None:
     """Store the next version; None if somebody else was faster.
 
+    :param clinics: those of the next version, unless it is booked anew.
     :param undoing: a transition is taken back, which the state table does not know.
     :raises Problem: 422 for a transition that the state table does not have, and what the engine refuses.
     """
@@ -120,10 +132,14 @@ async def change(
         except Changed:
             return None
     old = parse(before.body)
+    after = marks.kept(old, entries.prepared(world, caller, after, before))
     if not undoing and not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
-    after = marks.kept(old, after)
+    if is_offer(before.extra):
+        if after["status"] not in {"cancelled", "entered-in-error"}:
+            return await answer.by_write(world, caller, before, after)
+        after = closed(after, "withdrawn")
     if before.extra.get("expires") is not None:
         check_owner(before, caller, "Appointment")
     if caller.role is Role.PATIENT and after["status"] == "booked" and confirmation.awaited(before, old):
@@ -139,12 +155,12 @@ async def change(
                 if moved and takes_time(old["status"]):
                     await check_cutoff(world, before, channel, "reschedule")
                 return await _rebook(world, caller, before, after, moved=moved)
-            return await keep(world, before, after)
+            return await keep(world, before, after, clinics)
         if after["status"] in KEEPS_CLAIM and not moved:
-            return await keep(world, before, after)
+            return await keep(world, before, after, clinics)
         if after["status"] in {"cancelled", "entered-in-error"} and takes_time(old["status"]):
             await check_cutoff(world, before, channel, "cancel")
-        return await _free(world, before, after)
+        return await _free(world, before, after, clinics)
     except Changed:
         return None
 
@@ -220,11 +236,12 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
         }
         if expires is not None:
             extra = {**before.extra, **held}
-        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"}
+        extra |= {"claim": claim_of(decision.entries), "slots": shown or None, "shown": None, "method": "PUT"}
         written = {**after, "slot": [{"reference": one} for one in shown]} if follows and shown else after
         if wish.strangers:
             await unit.acquaint(wish.strangers, wish.clinics)
-        return await _replace(world, unit, before, written, at, extra, wish.clinics)
+        clinics = await clinics_of_booking(world, wish, written, shown)
+        return await _replace(world, unit, before, written, at, extra, clinics)
 
     try:
         return await world.store.units.run(work, now=world.now(), turns=turns_of(request, [before]))
@@ -250,7 +267,7 @@ async def _unconfirmed(
     return await confirmation.asked(world, after)
 
 
-async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
+async def _free(world: World, before: Stored, after: dict[str, Any], clinics: Sequence[str]) -> Stored:
     """The next version without busy time."""
 
     async def work(unit: Unit) -> Stored:
@@ -260,7 +277,8 @@ async def _free(world: World, before: Stored, after: dict[str, Any]) -> Stored:
             days = await give_back(unit, [before])
             await slot_faces.refresh(world, unit, days, slots_of(before), at)
         kept = {name: before.extra.get(name) for name in ("placer", "placed")}
-        return await _replace(world, unit, before, without_held_until(after), at, {**kept, "method": "PUT"})
+        kept |= {"method": "PUT", **last_shown(before, after)}
+        return await _replace(world, unit, before, without_held_until(after), at, kept, clinics)
 
     return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(before)))
 

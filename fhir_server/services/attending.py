@@ -184,7 +184,8 @@ async def _run(world: World, id_: str, condition: Condition, work: Work, keyed: 
 
 
 async def _changed(world: World, before: Stored, after: dict[str, Any], *, undoing: bool = False) -> Stored:
-    written = await change(world, OWN.caller, before, after, before.id, undoing=undoing)
+    clinics = before.extra.get("clinics") or ()
+    written = await change(world, OWN.caller, before, after, before.id, clinics, undoing=undoing)
     if written is None:
         raise Changed
     return written

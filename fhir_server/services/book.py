@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from fhir_server.services.booking import (
     Wish,
     claim_of,
     claimed_days,
+    clinics_of_booking,
+    last_shown,
     policy_of,
     request_of,
     take,
@@ -32,6 +34,7 @@ from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import instant, new_id, version_of
+from fhir_server.services.waitlist.records import closed, is_offer
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, patient_required, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.settings import CANONICAL
@@ -57,6 +60,8 @@ class Booking:
     ``offer``: a refusal names the next free times.
     ``own``: Slots that the caller holds by themselves (``busy-tentative``) and now books.
     ``already``: asked first in the transaction; what it finds is the answer (a conditional create).
+    ``offered``: the hold is an offer of the waitlist: the clinic gave it, so its rules are not asked again.
+    ``then``: what else is written in the same transaction.
     """
 
     wish: Wish
@@ -72,6 +77,8 @@ class Booking:
     own: tuple[str, ...] = ()
     offer: bool = True
     already: Already | None = None
+    offered: bool = False
+    then: Callable[[Unit, int], Awaitable[None]] | None = None
 
 
 async def book(world: World, caller: Caller, booking: Booking, keyed: Keyed | None = None) -> Stored:
@@ -90,7 +97,7 @@ async def book(world: World, caller: Caller, booking: Booking, keyed: Keyed | No
 
 async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed | None) -> Stored:
     """As :func:`book`, inside a request whose key is looked after already."""
-    wish = with_channel(booking.wish, caller)
+    wish = replace(booking.wish, channel="waitlist") if booking.offered else with_channel(booking.wish, caller)
     await writes.check_wish(world, caller, wish, booking.place)
     wish = await settled(world, wish)
     await writes.check_offered(world, wish, booking.place)
@@ -100,7 +107,7 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     placer = sealer.hashed(vault.PLACER, said) if said else None
     print_ = sealer.hashed(vault.PLACED, fingerprint(booking.sent)) if said else None
     id_ = booking.hold.id if booking.hold else (booking.id or new_id())
-    manual = booking.status == "booked" and await needed(world, wish, booking.sent)
+    manual = booking.status == "booked" and not booking.offered and await needed(world, wish, booking.sent)
     status = "pending" if manual else booking.status
     if booking.as_sent:
         status = booking.status
@@ -140,7 +147,8 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
         await writes.check_scope(world, composed, "cu")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at,
-            method="PUT" if before else booking.method, clinics=wish.clinics,
+            method="PUT" if before else booking.method,
+            clinics=await clinics_of_booking(world, wish, composed, shown),
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None,
                 "placer": placer, "placed": print_,
@@ -153,6 +161,8 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
             await writes.check_scope(world, parse(ended.body), "u")
         await slot_faces.refresh(world, unit, days, [one for one in old_slots if one not in shown], at)
         await unit.write(before, written, index)
+        if booking.then:
+            await booking.then(unit, at)
         if wish.strangers:
             await unit.acquaint(wish.strangers, wish.clinics)
         if keyed:
@@ -226,6 +236,12 @@ def _room(chosen: Sequence[str]) -> str | None:
     return next((one for one in chosen if one.startswith("Location/")), None)
 
 
+def over() -> Problem:
+    """The refusal of an answer to an offer of the waitlist that ran out or was answered."""
+    text = "the offer is over; another patient may have the time"
+    return problem(Category.CONFLICT, text, "Appointment", "hold-expired")
+
+
 class _Placed(Exception):  # noqa: N818  the placer's first answer, carried out of the transaction
     def __init__(self, known: Stored) -> None:
         super().__init__()
@@ -243,6 +259,8 @@ def _check_hold(booking: Booking, before: Stored | None, caller: Caller, now: in
     check_owner(before, caller, booking.place)
     status = parse(before.body)["status"]
     expires = before.extra.get("expires")
+    if booking.offered and (before.version != booking.hold.version or expires is None or expires <= now):
+        raise over()
     if (status == "cancelled" and before.extra.get("expired")) or (expires is not None and expires <= now):
         return False  # over: book anew if the time is still free
     if status not in {"pending", "proposed"}:
@@ -274,6 +292,8 @@ async def cancel_in(
     :param expired: it was a hold that ran out; its time may be booked anew.
     """
     resource = without_held_until(parse(before.body))
+    if is_offer(before.extra):
+        resource = closed(resource, "withdrawn")
     resource["status"] = "cancelled"
     resource = marks.kept(parse(before.body), resource)
     if reason:
@@ -284,6 +304,7 @@ async def cancel_in(
         clinics=before.extra.get("clinics") or (),
         extra={
             "placer": before.extra.get("placer"), "placed": before.extra.get("placed"), "expired": expired or None,
+            **last_shown(before, resource),
         },
     )  # fmt: skip
     await unit.replace(before, after, index)

@@ -6,7 +6,7 @@ decides, and the days, the Slots' faces and the Appointment are written together
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from fhir_server.scheduling.policy import limit_window
 from fhir_server.scheduling.proposal import ProposalKey, encode
 from fhir_server.scheduling.seats import share_key
 from fhir_server.scheduling.terms import Policy
+from fhir_server.services.access.about import clinics_of
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
 from fhir_server.services.published import Published
 from fhir_server.services.versions import version_of
@@ -62,13 +63,38 @@ async def unchanged(unit: Unit, before: Stored) -> None:
         raise Changed
 
 
-async def keep(world: World, before: Stored, after: Mapping[str, Any]) -> Stored | None:
-    """The next version with the same busy time: one document, no transaction. None if somebody was faster."""
+async def keep(
+    world: World, before: Stored, after: Mapping[str, Any], clinics: Sequence[str] | None = None
+) -> Stored | None:
+    """The next version with the same busy time: one document, no transaction. None if somebody was faster.
+
+    :param clinics: None for those of ``before``.
+    """
     written, index = version_of(
         world, after, id_=before.id, version=before.version + 1, at=world.clock(), method="PUT",
-        clinics=before.extra.get("clinics") or (), extra={**before.extra, "method": "PUT"},
+        clinics=(before.extra.get("clinics") or ()) if clinics is None else clinics,
+        extra={**before.extra, "method": "PUT"},
     )  # fmt: skip
     return written if await world.store.resources.replace(before, written, index) else None
+
+
+async def clinics_of_booking(
+    world: World, wish: Wish, appointment: Mapping[str, Any], shown: Iterable[str]
+) -> tuple[str, ...]:
+    """The clinics of what a wish becomes: those of the Schedules whose Slots show it, and of who else takes part.
+
+    :param shown: these Slots; they may not be stored yet.
+    """
+    showing = [facts for facts in wish.schedules if facts.id not in wish.anytime]
+    organizations = sorted({one for facts in showing for one in facts.organizations})
+    return await clinics_of(world, appointment, wish.clinics, dict.fromkeys(shown, organizations))
+
+
+def last_shown(before: Stored, after: Mapping[str, Any]) -> dict[str, Any]:
+    """The Slots beside an Appointment that loses its time and names none: its clinics stay those of these."""
+    if after.get("slot"):
+        return {}
+    return {"shown": before.extra.get("slots") or before.extra.get("shown")}
 
 
 class Refused(Exception):  # noqa: N818  the domain's word; the use case turns it into a Problem with alternatives

@@ -101,6 +101,19 @@ class Catalogue:
         reference: str | None = memory[remembered]
         return reference
 
+    async def clinics(self, references: Sequence[str]) -> list[str]:
+        """The clinics of places, services and roles, remembered."""
+        memory = await self.at()
+        missing: dict[str, list[str]] = {}
+        for one in references:
+            if ("clinics", one) not in memory:
+                missing.setdefault(one.partition("/")[0], []).append(one.partition("/")[2])
+        for type_, ids in missing.items():
+            rows = await self._store.resources.find(type_, {"_id": {"$in": ids}}, fields={"clinics": 1})
+            memory.update({("clinics", f"{type_}/{one}"): () for one in ids})
+            memory.update({("clinics", f"{type_}/{one['_id']}"): tuple(one.get("clinics", ())) for one in rows})
+        return [clinic for one in references for clinic in memory["clinics", one]]
+
     async def of_actor(self, names: Sequence[str]) -> list[ScheduleFacts]:
         """Active Schedules that keep the calendar of one of these busy, each ``Type/id`` or ``#system|value``."""
         if not names:

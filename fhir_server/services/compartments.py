@@ -23,6 +23,8 @@ _TABLE = {
     "Patient": """
         Appointment: actor
         AppointmentResponse: actor
+        Communication: subject sender recipient
+        CommunicationRequest: subject sender recipient requester
         Consent: patient
         Coverage: policy-holder subscriber beneficiary payor
         Encounter: patient
@@ -36,6 +38,8 @@ _TABLE = {
     "Practitioner": """
         Appointment: actor
         AppointmentResponse: actor
+        Communication: sender recipient
+        CommunicationRequest: sender recipient requester
         Encounter: practitioner participant
         Flag: author
         Group: member
@@ -48,6 +52,8 @@ _TABLE = {
     "RelatedPerson": """
         Appointment: actor
         AppointmentResponse: actor
+        Communication: sender recipient
+        CommunicationRequest: sender recipient requester
         Coverage: policy-holder subscriber payor
         Encounter: participant
         Patient: link
@@ -58,6 +64,8 @@ _TABLE = {
     "Device": """
         Appointment: actor
         AppointmentResponse: actor
+        Communication: sender recipient
+        CommunicationRequest: sender recipient
         Device:
         Flag: author
         Group: member
@@ -65,6 +73,8 @@ _TABLE = {
         ServiceRequest: performer requester
     """,
     "Encounter": """
+        Communication: encounter
+        CommunicationRequest: encounter
         Encounter:
         ServiceRequest: encounter
     """,

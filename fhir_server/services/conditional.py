@@ -23,11 +23,12 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import Clause
 from fhir_server.services import appointments, resources, responses, slots
-from fhir_server.services.access import writes
+from fhir_server.services.access import followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once, replay
 from fhir_server.services.resources import Change, Written
 from fhir_server.services.search import Chains
+from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.versions import new_id, version_of
 from fhir_server.services.world import Caller, World
@@ -43,6 +44,9 @@ ENGINE_TYPES = frozenset({"Appointment", "Slot"})
 
 ACTING = {"Appointment": appointments.create, "AppointmentResponse": responses.create, "Slot": slots.create}
 """Types whose writes do more than to be stored."""
+
+ALONE_TYPES = frozenset(ACTING) | {"Subscription"}
+"""Types of which each write is an act of its own, also in a transaction."""
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -117,6 +121,9 @@ async def create(
     if type_ in ACTING:
         written = await ACTING[type_](world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
+    if type_ == "Subscription":
+        written = await subscriptions.create(world, caller, resource, id_, clinics, keyed, "POST", already)
+        return Written(written, created=written.id == id_, changed=written.id == id_)
     await resources.check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST", clinics=clinics)
 
@@ -124,6 +131,8 @@ async def create(
         if found := await already(unit):
             return found
         await unit.insert(first, index)
+        if followers.moves(None, first, fresh=True):
+            await unit.moved(first.reference)
         if keyed:
             await keyed.remember(world, unit, first, 201)
         return first

@@ -29,6 +29,8 @@ from fhir_server.store.search import to_filter
 
 CARE_DATES: Mapping[str, tuple[str, ...]] = {
     "Appointment": ("date", "requested-period"),
+    "Communication": ("sent", "received"),
+    "CommunicationRequest": ("occurrence", "authored"),
     "Encounter": ("date",),
     "Flag": ("date",),
     "ServiceRequest": ("occurrence", "authored"),

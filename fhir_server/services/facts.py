@@ -141,8 +141,11 @@ def schedule_facts(schedule: Resource, around: Mapping[str, Resource], sealed: C
     own_places = list(dict.fromkeys([*places, *rule_places]))
     if not own_places:
         own_places = [one for role in roles for one in map(reference_of, role.get("location", ())) if one]
-    sites = [around[one] for one in own_places if one in around]
-    sites += [around[one] for place in list(sites) if (one := reference_of(place.get("partOf"))) and one in around]
+    # What is around may be around other Schedules, which are read together with this one.
+    near = _places_near(actors, people, roles, around)
+    above = {one: reference_of(around[one].get("partOf")) for one in near if one in around}
+    sites = [around[one] for one in own_places if one in around and (one in near or one in above.values())]
+    sites += [around[above[one]] for one in own_places if above.get(one) in around]
     organizations = list(
         dict.fromkeys(
             one
@@ -151,7 +154,7 @@ def schedule_facts(schedule: Resource, around: Mapping[str, Resource], sealed: C
                 *((role, "organization") for role in roles),
                 *((around[one], "providedBy") for one in actors if one in around),
             ]
-            if (one := reference_of(holder.get(name)))
+            if (one := reference_of(holder.get(name))).startswith("Organization/")
         )
     )
     homes = [around[one] for one in organizations if one in around]
@@ -184,6 +187,16 @@ def schedule_facts(schedule: Resource, around: Mapping[str, Resource], sealed: C
         terms.planning_horizon(dict(schedule), zone),
         own_places[0] if own_places else "",
     )
+
+
+def _places_near(
+    actors: list[str], people: set[str], roles: list[Resource], around: Mapping[str, Resource]
+) -> set[str]:
+    """Places that take part in a Schedule, or where its services and its people's roles are."""
+    lent = [*roles, *(around[one] for one in actors if one in around)]
+    lent += [one for one in around.values() if reference_of(one.get("practitioner")) in people]
+    near = {reference_of(place) for one in lent for place in one.get("location", ())}
+    return near | {one for one in actors if one.startswith("Location/")}
 
 
 def _participants(

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from fhir_server.access.caller import Role
-from fhir_server.access.rules import PATIENT_DATA
+from fhir_server.access.rules import OWNED, PATIENT_DATA
 from fhir_server.search.query import Or, ReferenceIn
 from fhir_server.services import resources
-from fhir_server.services.access.about import PATIENTS
+from fhir_server.services.access.about import OWNER, PATIENTS
+from fhir_server.services.access.followers import former
 from fhir_server.services.access.policy import READING, AccessPolicy, Judge, said
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.world import World
@@ -100,11 +101,19 @@ class _Seen:
             rows = await self.source.page(after, BATCH)
             for type_ in {one.type for one in rows} - judges.keys():
                 judges[type_] = await self.world.policy.judge(self.world, type_)
-            found += [one for one in rows if judges[one.type](await said(self.world, one))]
+            found += [one for one in rows if await self._sees(judges[one.type], one)]
             if len(rows) < BATCH:
                 break
             after = Place.of(rows[-1])
         return found[:limit]
+
+    async def _sees(self, judge: Judge, one: Stored) -> bool:
+        """By what it said, and inside walls also by whose it would be now."""
+        then = await said(self.world, one)
+        if not judge(then):
+            return False
+        now = await former(self.world, then)
+        return now is then or judge(now)
 
     async def count(self, most: int) -> int:
         """Counted only as far as it costs little: each version has to be looked at."""
@@ -150,14 +159,20 @@ async def _source(world: World, types: tuple[str, ...], window: Window, id_: str
     if not id_:
         for type_ in {"Appointment", "Slot"}.intersection(types):
             await settle_this_second(world, type_)
-        every = all(policy.unlimited_for(one, READING) for one in types)
-        whole = _Types(reader, types, window if every else replace(window, about=await _about(world, types)))
+        every = all(policy.unlimited_for(one, READING) or _is_own_alone(policy, one) for one in types)
+        narrows = not every or not OWNED.isdisjoint(types)
+        whole = _Types(reader, types, replace(window, about=await _about(world, types)) if narrows else window)
         return whole if every else _Seen(world, whole)
     current = await resources.current(world, types[0], id_) if types else None
     if current is None or not await policy.may(world, current):
         raise resources.absent(types[0] if types else "resource", id_)
     one = _Instance(reader, current, window)
     return one if policy.unlimited_for(current.type, READING) else _Seen(world, one)
+
+
+def _is_own_alone(policy: AccessPolicy, type_: str) -> bool:
+    """Whether the filter on whom versions are about says exactly what the caller sees of a type."""
+    return type_ in OWNED and policy.unlimited and any(not one.query for one in policy.scopes(type_, READING))
 
 
 def _is_closed(policy: AccessPolicy, type_: str) -> bool:
@@ -169,7 +184,9 @@ async def _about(world: World, types: tuple[str, ...]) -> dict[str, dict[str, An
     """By type, a filter on whom versions are about; it narrows what :class:`_Seen` then judges one by one."""
     policy, found = world.policy, dict[str, dict[str, Any]]()
     for type_ in types:
-        if type_ not in PATIENT_DATA:
+        if type_ in OWNED and not policy.server and policy.caller.role is not Role.ADMINISTRATOR:
+            found[type_] = to_filter((ReferenceIn(OWNER, (policy.caller.party,)),))
+        elif type_ not in PATIENT_DATA or policy.unlimited:
             found[type_] = {}
         elif policy.caller.role is Role.PATIENT:
             found[type_] = to_filter((ReferenceIn(PATIENTS, tuple(sorted(await policy.people(world)))),))

@@ -26,6 +26,7 @@ from fhir_server.services.booking import (
     afresh,
     claim_of,
     claimed,
+    clinics_of_booking,
     give_back,
     policy_of,
     request_of,
@@ -37,6 +38,8 @@ from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import new_id, version_of
+from fhir_server.services.waitlist import answer
+from fhir_server.services.waitlist.records import is_offer
 from fhir_server.services.wishes import of_appointment, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -102,7 +105,7 @@ async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int 
         await writes.check_scope(world, composed, "c")
         written, index = version_of(
             world, composed, id_=id_, version=before.version + 1 if before else 1, at=at, method=booking.method,
-            clinics=wish.clinics,
+            clinics=await clinics_of_booking(world, wish, composed, shown),
             extra={
                 "claim": claim_of(decision.entries), "slots": shown or None, "expires": until,
                 "holder": caller.party, "group": group, "since": world.now(),
@@ -198,6 +201,8 @@ async def _release(world: World, caller: Caller, id_: str) -> Stored:
     resource = parse(before.body)
     if resource["status"] == "cancelled":
         return before
+    if is_offer(before.extra):
+        return await answer.decline(world, caller, id_, answer.Named(version=before.version))
     if before.extra.get("expires") is None:
         raise problem(
             Category.RULE, "this appointment is not a hold; cancel it instead", "Appointment", "illegal-transition"
@@ -238,6 +243,8 @@ async def live_hold(world: World, caller: Caller, id_: str) -> Stored:
     if found is None or found.deleted:
         raise problem(Category.NOT_FOUND, "no such hold", "Appointment.id")
     check_owner(found, caller, "Appointment")
+    if is_offer(found.extra):
+        raise problem(Category.RULE, "an offer is not held for longer", "Appointment", "illegal-transition")
     expires = found.extra.get("expires")
     if expires is None:
         status = parse(found.body)["status"]

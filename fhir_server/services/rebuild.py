@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.fhir.types import RESOURCE_TYPES
 from fhir_server.scheduling.calendar_day import Entry, utc_days
 from fhir_server.scheduling.lifecycle import takes_time
-from fhir_server.services.access.about import clinics_of
+from fhir_server.services.access.about import clinics_now
 from fhir_server.services.booking import claimed
 from fhir_server.services.versions import version_of
 from fhir_server.services.world import World
@@ -138,18 +139,23 @@ async def rebuild_index(world: World, *, verify: bool, progress: Progress = _sil
             again, index = version_of(
                 world, resource, id_=current.id, version=current.version, at=current.at,
                 method=str(current.extra.get("method", "PUT")), extra=current.extra,
-                clinics=await clinics_of(world, resource, current.extra.get("clinics") or ()),
+                clinics=await clinics_now(world, current, resource),
                 patients=current.extra.get("patients") or () if type_ == "Slot" else (),
             )  # fmt: skip
-            beside = {name: again.extra.get(name) for name in ("key", "patients", "clinics")}
+            beside = {name: again.extra.get(name) for name in ("key", "patients", "clinics", "waits")}
             same = world.store.resources.searched(type_, index) == one.get("idx")
-            if same and all(current.extra.get(name) == value for name, value in beside.items()):
+            if same and all(_same(current.extra.get(name), value) for name, value in beside.items()):
                 continue
             report.differences.append(f"{current.reference}: search values differ")
             if not verify and await world.store.resources.reindex(current, index, beside):
                 report.mended += 1
                 await _show_people(world, again)
     return report
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Whether two values beside a body say the same; those of a list have no order."""
+    return set(before) == set(after) if isinstance(before, list) and isinstance(after, list) else before == after
 
 
 async def _show_people(world: World, appointment: Stored) -> None:

@@ -24,6 +24,7 @@ from fhir_server.services.booking import (
     check_years,
     claim_of,
     claimed,
+    clinics_of_booking,
     policy_of,
     request_of,
     take,
@@ -37,6 +38,8 @@ from fhir_server.services.no_show.marks import SUSPECTED_URL
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import version_of
+from fhir_server.services.waitlist.answer import answer_first
+from fhir_server.services.waitlist.records import is_offer
 from fhir_server.services.wishes import of_appointment, of_proposal, of_slots, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.settings import CANONICAL
@@ -86,6 +89,8 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
     if not takes_time(resource["status"]):
         text = f"an appointment that is {resource['status']} cannot be moved"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if is_offer(before.extra):
+        raise answer_first()
     channel = writes.channel_of(caller, move.channel)
     await check_cutoff(world, before, channel, "reschedule")
     old = await of_appointment(world, resource, claimed(before))
@@ -127,7 +132,7 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
         await writes.check_scope(world, composed, "u")
         written, index = version_of(
             world, composed, id_=id_, version=current.version + 1, at=at, method="PUT",
-            clinics=wish.clinics or current.extra.get("clinics") or (),
+            clinics=await clinics_of_booking(world, wish, composed, shown) or current.extra.get("clinics") or (),
             extra={**current.extra, "claim": claim_of(decision.entries), "slots": shown or None, "method": "PUT"},
         )  # fmt: skip
         await unit.replace(current, written, index)

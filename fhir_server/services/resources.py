@@ -12,9 +12,10 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.subset import is_subsetted
 from fhir_server.services import appointments, responses, slots
-from fhir_server.services.access import about, writes
+from fhir_server.services.access import about, followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
 from fhir_server.services.world import Caller, World
@@ -88,7 +89,9 @@ async def _seen_version(world: World, found: Stored) -> Stored | None:
         current = await world.store.resources.get("Slot", found.id)
         if current is None or current.version != found.version:
             return None
-    return await world.view.seen(found)
+    if not await world.policy.may(world, await followers.former(world, found)):
+        return None
+    return world.view.shown(found)
 
 
 async def create(world: World, caller: Caller, resource: dict[str, Any], *, keyed: Keyed | None = None) -> Written:
@@ -127,16 +130,20 @@ async def insert(
         return await slots.create(world, caller, resource, id_, keyed, method)
     if type_ == "AppointmentResponse":
         return await responses.create(world, caller, resource, id_, keyed, method)
+    if type_ == "Subscription":
+        return await subscriptions.create(world, caller, resource, id_, clinics, keyed, method)
     await check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
         if keyed is None:
-            if not await world.store.resources.insert(first, index):
+            if not await followers.put(world, None, first, index):
                 raise problem(Category.PRECONDITION, f"{type_}/{id_} exists already", type_, "version-conflict")
             return first
 
         async def work(unit: Unit) -> Stored:
             await unit.insert(first, index)
+            if followers.moves(None, first, fresh=True):
+                await unit.moved(first.reference)
             await keyed.remember(world, unit, first, 201)
             return first
 
@@ -156,7 +163,7 @@ async def permitted(
     """
     whole = {**resource, "id": id_}
     known = (before.extra.get("clinics") or ()) if before else ()
-    clinics = await about.clinics_of(world, whole, known)
+    clinics = await about.clinics_of(world, whole, known, about.showing(before))
     await writes.check(world, whole, permission, clinics, before)
     return clinics
 
@@ -291,17 +298,17 @@ async def _write(
     """Store the next version; None if somebody was faster."""
     type_ = after["resourceType"]
     if type_ == "Appointment":
-        return await appointments.change(world, caller, before, after, id_)
+        return await appointments.change(world, caller, before, after, id_, clinics)
     if type_ == "Slot":
         return await slots.change(world, caller, before, seen, after, id_)
     if type_ == "AppointmentResponse":
         return await responses.change(world, caller, before, after, id_, tuple(clinics))
+    if type_ == "Subscription":
+        return await subscriptions.change(world, caller, before, after, id_, clinics)
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):
-        if before is None:
-            return first if await world.store.resources.insert(first, index) else None
-        return first if await world.store.resources.replace(before, first, index) else None
+        return first if await followers.put(world, before, first, index) else None
 
 
 async def delete(
@@ -332,9 +339,11 @@ async def mark(world: World, caller: Caller, before: Stored) -> Stored | None:
         return await appointments.delete(world, caller, before)
     if before.type == "Slot":
         return await slots.delete(world, caller, before)
+    if before.type == "Subscription":
+        return await subscriptions.delete(world, before)
     after = tombstone(world, before, world.clock())
     async with world.store.epoch.moving(before.type):
-        return after if await world.store.resources.replace(before, after, {}) else None
+        return after if await followers.put(world, before, after, {}) else None
 
 
 def absent(type_: str, id_: str) -> Problem:

@@ -7,8 +7,9 @@ a practitioner      themselves, in whichever role, and patients whom they care f
 other staff         everybody who takes part in an Appointment inside their walls
 a system client     the same, inside its walls if it has any
 
-An answer to an Appointment that this server does not hold has no effect. One that says what its participant said
-already is kept, and changes nothing. https://hl7.org/fhir/R4/appointmentresponse.html
+An answer to an offer of the waitlist is the waitlist's to judge. One to an Appointment that this server does not hold
+has no effect. One that says what its participant said already is kept, and changes nothing.
+https://hl7.org/fhir/R4/appointmentresponse.html
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fhir_server.services.actors import reference_of, tokens_of
 from fhir_server.services.booking import Already, Changed, afresh, claimed, unchanged
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.versions import version_of
+from fhir_server.services.waitlist.responses import respond
 from fhir_server.services.wishes import resolve_logical
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
@@ -75,6 +77,10 @@ async def create(
         return await world.store.units.run(work, now=world.now(), turns=sorted(claimed(visit)) if visit else ())
 
     async def run() -> Stored:
+        former = await world.store.resources.get("AppointmentResponse", id_) if method == "PUT" else None
+        # An offer of the waitlist has rules of its own: whose turn it is, and which offer the answer means.
+        if answer := await respond(world, caller, resource, id_, clinics, former, keyed, method):
+            return answer
         return await attempt() if method == "PUT" else await afresh(attempt)
 
     written: Stored = await once(world, keyed, run)
@@ -89,6 +95,8 @@ async def change(
         if before is None or before.deleted:
             return await create(world, caller, after, id_, None, "PUT")
         await check_actor(world, caller, after)
+        if answer := await respond(world, caller, after, id_, clinics, before):
+            return answer
         old = parse(before.body)
         acts = any(old.get(one) != after.get(one) for one in ("appointment", "actor", "participantType",
                                                               "participantStatus"))  # fmt: skip

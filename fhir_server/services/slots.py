@@ -18,6 +18,7 @@ from fhir_server.scheduling.lifecycle import slot_allows
 from fhir_server.scheduling.proposal import decode, short_key
 from fhir_server.scheduling.seats import clashes
 from fhir_server.scheduling.terms import Policy
+from fhir_server.services.access import followers
 from fhir_server.services.actors import reference_of
 from fhir_server.services.appointments import virtual
 from fhir_server.services.booking import (
@@ -210,6 +211,8 @@ async def _store(
             world, resource, id_=id_, version=version, at=at, method=method, extra=extra, **_about(facts)
         )
         await unit.write(before, written, index)
+        if await followers.slot_moves(world, before, written):
+            await unit.moved(written.reference)
         if keyed:
             await keyed.remember(world, unit, written, 201)
         return written
@@ -233,7 +236,9 @@ async def _store_free(
     written, index = version_of(
         world, resource, id_=id_, version=version, at=world.clock(), method=method, **_about(facts)
     )
-    if before is None:
+    if await followers.slot_moves(world, before, written):
+        done = await followers.put(world, before, written, index)
+    elif before is None:
         done = await world.store.resources.insert(written, index)
     else:
         done = await world.store.resources.replace(before, written, index)
@@ -302,6 +307,8 @@ async def delete(world: World, caller: Caller, before: Stored) -> Stored | None:
         await _enter(world, unit, before, {})
         marker = tombstone(world, before, world.clock())
         await unit.replace(before, marker, {})
+        if await followers.slot_moves(world, before, marker):
+            await unit.moved(marker.reference)
         return marker
 
     try:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.references import Reference
+from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.services import conditional
 from fhir_server.services.access import writes
 from fhir_server.services.actors import with_own_references
 from fhir_server.services.book import Booking
 from fhir_server.services.booking import Wish, claimed
 from fhir_server.services.cancel import check_cutoff
+from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.held import without_held_until
 from fhir_server.services.upkeep import settled_read
+from fhir_server.services.waitlist import answer
+from fhir_server.services.waitlist.records import is_offer, kept, waits
 from fhir_server.services.wishes import OVERRIDE_URL, of_appointment, of_proposal, of_slots, resolve
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -28,7 +32,8 @@ SET_BY_SERVER = frozenset({"id", "meta", "status", "contained"})
 class Target:
     """What a request names: an Appointment or proposal by reference, an Appointment as resource, or Slots.
 
-    ``place`` is the FHIRPath where refusals point. ``patient_resources`` are matched by identifier, or registered.
+    ``place`` is the FHIRPath where refusals point. ``condition``: the version of the Appointment that is meant.
+    ``patient_resources`` are matched by identifier, or registered.
     """
 
     appointment: Reference | None = None
@@ -42,6 +47,7 @@ class Target:
     channel: str = ""
     override_reason: str = ""
     place: str = "Appointment"
+    condition: Condition = field(default_factory=Condition)
 
 
 async def booking_of(world: World, caller: Caller, target: Target, *, register: bool = True) -> Booking:
@@ -56,9 +62,12 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
     id_ = target.appointment.id if target.appointment else str((target.resource or {}).get("id", ""))
     stored = await world.store.resources.get("Appointment", id_) if id_ else None
     stored = await writes.reached(world, stored, "cu") if stored and not stored.deleted else stored
+    offered = stored is not None and is_offer(stored.extra)
     if stored and stored.extra.get("expires") is not None:
         stored = await settled_read(world, stored)
-    sent: dict[str, Any] = {name: value for name, value in (target.resource or {}).items() if name not in SET_BY_SERVER}
+    if stored and (offered or (not stored.deleted and waits(stored))):
+        answer.check(stored, _named(stored, target))
+    sent = {name: value for name, value in kept({}, target.resource or {}).items() if name not in SET_BY_SERVER}
     hold: Stored | None = None
     if stored and not stored.deleted:
         wish, sent, hold = await _of_stored(world, stored, sent, target)
@@ -102,7 +111,18 @@ async def booking_of(world: World, caller: Caller, target: Target, *, register: 
         based_on=tuple(one for one in based_on if one) or wish.based_on,
     )
     _check_replaced(replaced, wish, target.place)
-    return Booking(wish, sent, hold, tuple(replaced), _place(target), was_held=hold is None and bool(stored))
+    booking = Booking(wish, sent, hold, tuple(replaced), _place(target), was_held=hold is None and bool(stored))
+    return await answer.accepted(world, booking) if offered else booking
+
+
+def _named(stored: Stored, target: Target) -> answer.Named:
+    """Which offer is meant: by the version, or by the start of the Appointment that was sent."""
+    if not is_offer(stored.extra):
+        return answer.UNNAMED
+    check_version(target.condition, stored, "Appointment")
+    start = (target.resource or {}).get("start")
+    version = stored.version if set(target.condition.if_match) - {"*"} else None
+    return answer.Named(version, instant_seconds(start) if start else None)
 
 
 def _check_replaced(replaced: Sequence[Stored], wish: Wish, place: str) -> None:

@@ -2,10 +2,12 @@
 
 Schedule           availability, availability-override, offers, booking-policy, timezone
 HealthcareService  service-parameters, booking-policy
-Organization       booking-policy, timezone
+Organization       booking-policy, message-template, timezone
 Location           timezone
+Patient            communication-preference, push-device, timezone
+Communication      delivery-event
 Appointment        booking-channel, modality, override-reason, held-until, cancelled-by, reschedule-count,
-                   reschedule-reason, no-show-suspected, no-show-policy
+                   reschedule-reason, waitlist-preference, waitlist-offer, no-show-suspected, no-show-policy
 Flag               no-show-policy
 Slot               held-until
 """
@@ -22,6 +24,8 @@ from fhir_server.errors import Category, Issue
 from fhir_server.fhir.temporal import calendar_date, date_range, duration_seconds, instant_ms, time_seconds
 from fhir_server.scheduling.no_show import ACTIONS
 from fhir_server.scheduling.terms import Channel, Modality
+from fhir_server.scheduling.waitlist import MOST_URGENT, Outcome, PartOfDay
+from fhir_server.scheduling.waitlist_terms import Criterion
 from fhir_server.services.actors import reference_of
 from fhir_server.settings import CANONICAL
 
@@ -114,6 +118,12 @@ def _code_check(codes: frozenset[str]) -> Check:
             raise ValueError(msg)
 
     return check
+
+
+def _check_urgency(value: Any) -> None:
+    if not 0 <= value <= MOST_URGENT:
+        msg = f"a number from 0 to {MOST_URGENT} is needed, {MOST_URGENT} the most urgent"
+        raise ValueError(msg)
 
 
 def _check_length(value: Any) -> None:
@@ -231,6 +241,66 @@ LIMIT = Part(
         "count": replace(_COUNT, required=True),
     },
 )
+_MEDIUM = _one_of("email", "sms", "voice", "push")
+REMINDER = Part(
+    (),
+    many=True,
+    parts={
+        "kind": replace(_one_of("reminder", "confirmation-request"), required=True),
+        "before": replace(_LENGTH, required=True),
+        "channel": replace(_MEDIUM, required=True, many=True),
+        "modality": replace(_MODALITY, many=True),
+    },
+)
+QUIET_HOURS = Part((), parts={"start": replace(_TIME, required=True), "end": replace(_TIME, required=True)})
+CONFIRMATION = Part((), parts={"followUp": _LENGTH, "cutoff": _WAIT, "release": _FLAG})
+WAITLIST_POLICY = Part(
+    (),
+    parts={
+        "ordering": replace(_one_of(*get_args(Criterion)), many=True),
+        "offerDuration": _LENGTH,
+        "stopBefore": _WAIT,
+        "quietStart": _TIME,
+        "quietEnd": _TIME,
+        "maxOffers": _COUNT,
+        "establishedWith": _one_of("provider", "clinic"),
+        "showPosition": _FLAG,
+        "offerFreeTime": _FLAG,
+    },
+)
+WAITLIST_PREFERENCE = Part(
+    (),
+    parts={
+        "service": _SERVICES,
+        "actor": Part(
+            ("Reference",), many=True, check=_reference_check("Practitioner", "PractitionerRole", "Device", "Location")
+        ),
+        "location": replace(_WHERE, many=True),
+        "daysOfWeek": replace(_one_of(*DAYS), many=True),
+        "partOfDay": replace(_one_of(*get_args(PartOfDay)), many=True),
+        "earliestTime": _TIME,
+        "latestTime": _TIME,
+        "duration": _LENGTH,
+        "modality": _MODALITY,
+        "notice": _WAIT,
+        "urgency": Part(("UnsignedInt",), check=_check_urgency),
+        "keepAppointment": Part(("Reference",), check=_reference_check("Appointment")),
+    },
+)
+WAITLIST_OFFER = Part(
+    (),
+    many=True,
+    parts={
+        "start": Part(("Instant",), required=True, check=instant_ms),
+        "end": Part(("Instant",), required=True, check=instant_ms),
+        "schedule": Part(("Reference",), required=True, check=_reference_check("Schedule")),
+        "made": Part(("Instant",), required=True, check=instant_ms),
+        "until": Part(("Instant",), required=True, check=instant_ms),
+        "by": replace(_one_of("rank", "staff"), required=True),
+        "reason": Part(("String",)),
+        "outcome": replace(_one_of(*get_args(Outcome)), required=True),
+    },
+)
 NO_SHOW = Part(
     (),
     parts={
@@ -255,6 +325,14 @@ BOOKING_POLICY = Part(
         "maxReschedules": _COUNT,
         "overbooking": _COUNT,
         "assignment": _one_of("earliest", "established", "round-robin", "least-loaded", "continuity"),
+        "reminders": _FLAG,
+        "reminder": REMINDER,
+        "quietHours": QUIET_HOURS,
+        "confirmation": CONFIRMATION,
+        "notices": _FLAG,
+        "messageDetail": _FLAG,
+        "consentRequired": replace(_MEDIUM, many=True),
+        "waitlist": WAITLIST_POLICY,
         "checkInOpens": _WAIT,
         "checkInCloses": _WAIT,
         "undoWindow": _WAIT,
@@ -266,6 +344,43 @@ NO_SHOW_POLICY = Part(
     parts={
         "action": replace(_one_of(*ACTIONS), many=True, required=True),
         "amount": Part(("Money",)),
+    },
+)
+COMMUNICATION_PREFERENCE = Part(
+    (),
+    many=True,
+    parts={
+        "kind": _one_of("reminder", "confirmation-request", "follow-up", "offer", "notice"),
+        "channel": replace(_MEDIUM, many=True),
+        "off": _FLAG,
+    },
+)
+PUSH_DEVICE = Part(
+    (),
+    many=True,
+    parts={
+        "kind": replace(_one_of("fcm", "apns", "web"), required=True),
+        "device": Part(("String",), required=True),
+    },
+)
+DELIVERY_EVENT = Part(
+    (),
+    many=True,
+    parts={
+        "event": replace(
+            _one_of("sent", "delivered", "failed", "bounced", "opened", "clicked", "unsubscribed"), required=True
+        ),
+        "at": Part(("Instant",), required=True, check=instant_ms),
+    },
+)
+MESSAGE_TEMPLATE = Part(
+    (),
+    many=True,
+    parts={
+        "message": Part(("Code",), required=True),
+        "language": Part(("Code",), required=True),
+        "part": Part(("Code",), required=True),
+        "text": Part(("String",), required=True),
     },
 )
 _ZONE = Part(("Code",), check=check_zone)
@@ -280,8 +395,18 @@ EXTENSIONS: Mapping[str, Mapping[str, Part]] = {
         TIMEZONE: _ZONE,
     },
     "HealthcareService": {f"{OWN}service-parameters": SERVICE_PARAMETERS, f"{OWN}booking-policy": BOOKING_POLICY},
-    "Organization": {f"{OWN}booking-policy": BOOKING_POLICY, TIMEZONE: _ZONE},
+    "Organization": {
+        f"{OWN}booking-policy": BOOKING_POLICY,
+        f"{OWN}message-template": MESSAGE_TEMPLATE,
+        TIMEZONE: _ZONE,
+    },
     "Location": {TIMEZONE: _ZONE},
+    "Patient": {
+        f"{OWN}communication-preference": COMMUNICATION_PREFERENCE,
+        f"{OWN}push-device": PUSH_DEVICE,
+        TIMEZONE: _ZONE,
+    },
+    "Communication": {f"{OWN}delivery-event": DELIVERY_EVENT},
     "Appointment": {
         f"{OWN}booking-channel": _one_of(*get_args(Channel)),
         f"{OWN}modality": _MODALITY,
@@ -290,6 +415,8 @@ EXTENSIONS: Mapping[str, Mapping[str, Part]] = {
         f"{OWN}cancelled-by": _one_of(*get_args(Channel)),
         f"{OWN}reschedule-count": Part(("PositiveInt",)),
         f"{OWN}reschedule-reason": Part(("CodeableConcept",)),
+        f"{OWN}waitlist-preference": WAITLIST_PREFERENCE,
+        f"{OWN}waitlist-offer": WAITLIST_OFFER,
         f"{OWN}no-show-suspected": Part(("Instant",), check=instant_ms),
         f"{OWN}no-show-policy": NO_SHOW_POLICY,
     },

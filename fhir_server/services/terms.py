@@ -19,10 +19,16 @@ from fhir_server.fhir.temporal import (
     instant_seconds,
     time_seconds,
 )
+from fhir_server.scheduling.civil import DAY
 from fhir_server.scheduling.contradiction import Contradiction, contradictions
 from fhir_server.scheduling.no_show import ADVANCE, NoShowTerms
+from fhir_server.scheduling.reminders import Confirming, Quiet
+from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
+from fhir_server.services import message_texts
 from fhir_server.services.actors import reference_of
+from fhir_server.services.message_texts import TEMPLATE_URL
 from fhir_server.services.term_shapes import DAYS, EXTENSIONS, OWN, TIMEZONE, check_zone, faults, value_of
 
 Resource = Mapping[str, Any]
@@ -142,6 +148,14 @@ def policy(resource: Resource) -> Policy:
         max_reschedules=_one(stated, "maxReschedules"),
         overbooking=_one(stated, "overbooking"),
         assignment=_one(stated, "assignment"),
+        reminders=_one(stated, "reminders"),
+        reminder_rules=tuple(map(_reminder, map(_parts, stated.get("reminder", ())))) or None,
+        quiet=_quiet(_parts(stated["quietHours"][0])) if "quietHours" in stated else None,
+        confirming=_confirming(_parts(stated["confirmation"][0])) if "confirmation" in stated else None,
+        notices=_one(stated, "notices"),
+        message_detail=_one(stated, "messageDetail"),
+        consent_required=frozenset(stated["consentRequired"]) if "consentRequired" in stated else None,
+        waitlist=_waitlist(_parts(stated["waitlist"][0])) if "waitlist" in stated else None,
         checkin_opens=_length(stated, "checkInOpens"),
         checkin_closes=_length(stated, "checkInCloses"),
         undo_window=_length(stated, "undoWindow"),
@@ -164,6 +178,42 @@ def _no_show(stated: Parts) -> NoShowTerms | None:
     )
 
 
+def _reminder(parts: Parts) -> ReminderRule:
+    before = duration_seconds(parts["before"][0])
+    return ReminderRule(parts["kind"][0], before, tuple(parts["channel"]), frozenset(parts.get("modality", ())))
+
+
+def _quiet(parts: Parts) -> Quiet:
+    return Quiet(time_seconds(parts["start"][0]), time_seconds(parts["end"][0]))
+
+
+def _confirming(parts: Parts) -> Confirming:
+    cutoff = _length(parts, "cutoff")
+    return Confirming(
+        _length(parts, "followUp"), DAY if cutoff is None else cutoff, release=_one(parts, "release") is True
+    )
+
+
+def _waitlist(stated: Parts) -> WaitlistTerms:
+    """The settings of the waitlist, a part of the policy with parts of its own."""
+    return WaitlistTerms(
+        ordering=tuple(stated.get("ordering", ())) or None,
+        offer_duration=_length(stated, "offerDuration"),
+        stop_before=_length(stated, "stopBefore"),
+        quiet_start=_time(stated, "quietStart"),
+        quiet_end=_time(stated, "quietEnd"),
+        max_offers=_one(stated, "maxOffers"),
+        established_with=_one(stated, "establishedWith"),
+        show_position=_one(stated, "showPosition"),
+        offer_free_time=_one(stated, "offerFreeTime"),
+    )
+
+
+def stated(resource: Resource, url: str) -> list[Parts]:
+    """The parts of each extension with this URL, values by name."""
+    return [parts for _, parts in _stated(resource, url)]
+
+
 def problems(resource: Resource) -> list[Issue]:
     """What is wrong with the extensions of ours that a resource carries at its top; for the validator's hook.
 
@@ -184,6 +234,8 @@ def problems(resource: Resource) -> list[Issue]:
             found.append(Issue("this extension occurs more than once", place, category=Category.INVALID))
         seen.add(url)
         found += faults(extension, shape, place)
+    if not found and TEMPLATE_URL in seen:
+        found += message_texts.problems(resource)
     if not found and not seen.isdisjoint((_RULE, _OVERRIDE)):
         found += (
             Issue(fault.text, _place(resource, fault), category=Category.RULE)

@@ -1,4 +1,7 @@
-"""Upkeep: holds that are over become cancelled, whoever notices first. Correctness never needs it: readers compare."""
+"""Upkeep: what is held for too long is freed, whoever notices first. Correctness never needs it: readers compare.
+
+A hold becomes cancelled; an entry of the waitlist that was offered a time waits again.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Sequence
 from fhir_server.services import slot_faces
 from fhir_server.services.hold import free_hold
 from fhir_server.services.slots import free_block
+from fhir_server.services.waitlist.answer import expire
+from fhir_server.services.waitlist.records import is_offer
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored, stored
 
@@ -41,6 +46,8 @@ async def settled_read(world: World, found: Stored) -> Stored | None:
     if found.deleted or (found.extra.get("expires") or 0) > world.now():
         return found
     world = world.own()  # nobody's act: the time is over, whoever notices
+    if is_offer(found.extra):
+        return await expire(world, found)
     if found.type == "Appointment":
         return await free_hold(world, found, {"text": "the hold expired"}, expired=True)
     if found.extra.get("claim"):

@@ -15,6 +15,7 @@ from fhir_server.search.definitions import Definition
 from fhir_server.search.extract import index_values
 from fhir_server.search.sealed import beginnings
 from fhir_server.services.access.about import patients_in
+from fhir_server.services.waitlist.records import WAITS, waits_of
 from fhir_server.store.resources import NEWS, Stored
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def version_of(
     }
     if type_ in KEYED_TYPES:
         beside["key"] = short_key(f"{type_}/{id_}")
+    if type_ == "Appointment":
+        beside[WAITS] = waits_of(final, beside, world.bases)
     body = dump(final)
     if len(body) > LARGEST:
         raise problem(Category.TOO_LARGE, f"a resource has at most {LARGEST} bytes", type_)
@@ -116,7 +119,7 @@ def _weight(name: str, values: list[Any], definitions: Mapping[str, Definition])
 
 def tombstone(world: World, before: Stored, at: int) -> Stored:
     """The version that marks a deletion."""
-    about = {name: before.extra.get(name) for name in ("patients", "clinics")}
+    about = {name: before.extra.get(name) for name in ("patients", "clinics", "owner")}
     about["by"] = dict(world.stamp) or None
     return Stored(before.type, before.id, before.version + 1, at, True, b"", {"method": "DELETE", NEWS: True, **about})
 

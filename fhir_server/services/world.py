@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from fhir_server.access.caller import Caller
@@ -19,9 +20,13 @@ from fhir_server.services.artifacts import Shelf
 from fhir_server.services.audit.recorder import Recorder
 from fhir_server.services.authorization.memory import Memory
 from fhir_server.services.catalogue import Catalogue
+from fhir_server.services.subscriptions.topics import Topics
 from fhir_server.settings import Settings
 from fhir_server.store.database import Store
 from fhir_server.store.unit import Unit
+
+if TYPE_CHECKING:
+    from fhir_server.services.subscriptions.directory import Directory
 
 __all__ = ["Caller", "World"]
 
@@ -36,6 +41,7 @@ class World:
     ``zone`` reads search values without an offset.
     ``channels`` are the ways to people: e-mail, text messages, calls, push.
     ``memory`` is what this process remembers of tokens and keys.
+    ``channels`` are the ways to people: e-mail, text messages, calls, push.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.
     """
 
@@ -47,6 +53,8 @@ class World:
     definitions: Definitions
     validator: Validator
     catalogue: Catalogue
+    topics: Topics
+    subscribers: Directory
     memory: Memory
     record: Recorder
     zone: ZoneInfo

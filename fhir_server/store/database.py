@@ -16,17 +16,21 @@ from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.authorization.collections import Authorization
 from fhir_server.store.authorization.epoch import AccessEpoch
 from fhir_server.store.calendar_days import CALENDAR, CalendarDays
+from fhir_server.store.conversations import CONVERSATIONS, Conversations
 from fhir_server.store.driver import Connection, PyMongoError, connect
 from fhir_server.store.emergencies import EMERGENCIES, Emergencies
-from fhir_server.store.epoch import EPOCH, Epoch
+from fhir_server.store.epoch import Epoch
 from fhir_server.store.idempotency import IDEMPOTENCY, Idempotency
 from fhir_server.store.keys import Keys, Kms
 from fhir_server.store.links import LINKS, Links
+from fhir_server.store.moves import EPOCH, Moves
 from fhir_server.store.outbox import LEASES, TOLD, Outbox
 from fhir_server.store.resources import HISTORY, Resources
 from fhir_server.store.sealing import Sealer
 from fhir_server.store.secrets import Secrets
 from fhir_server.store.sessions import SESSIONS, Sessions
+from fhir_server.store.subscriptions import INDEXES as SUBSCRIBED
+from fhir_server.store.subscriptions import Subscriptions
 from fhir_server.store.unit import GUARDS, Unit, Units
 from fhir_server.store.vault import Vault
 from fhir_server.store.within import CalendarWithin, EpochWithin, UnitsWithin
@@ -58,7 +62,10 @@ class Store:
     markers: Markers
     outbox: Outbox
     work: Work
+    moves: Moves
+    subscriptions: Subscriptions
     links: Links
+    conversations: Conversations
     swept: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -88,21 +95,8 @@ class Store:
         await self.keys.open(sealed=await layout.is_sealed(self.connection))
         outdated = await layout.settle(self.connection, self.vault)
         existing = set(await self.connection.database.list_collection_names())
-        own = (
-            HISTORY,
-            CALENDAR,
-            IDEMPOTENCY,
-            GUARDS,
-            EPOCH,
-            EMERGENCIES,
-            ACCOUNTS,
-            SESSIONS,
-            TOLD,
-            LEASES,
-            WORK,
-            LINKS,
-        )
-        for name in (*RESOURCE_TYPES, *own, *AUTHORIZATION):
+        own = (HISTORY, CALENDAR, IDEMPOTENCY, GUARDS, EPOCH, EMERGENCIES, ACCOUNTS, SESSIONS, TOLD, LEASES, WORK)
+        for name in (*RESOURCE_TYPES, *own, LINKS, CONVERSATIONS, *AUTHORIZATION, *SUBSCRIBED):
             if name not in existing:
                 await self.connection.create(name)
         await indexes.create(self.connection)
@@ -152,5 +146,8 @@ def open_store(settings: Settings, kms: Kms, definitions: Definitions) -> Store:
         Markers(connection),
         Outbox(connection),
         Work(connection),
+        Moves(connection),
+        Subscriptions(connection, keys.sealer),
         Links(connection),
+        Conversations(connection, keys.sealer),
     )

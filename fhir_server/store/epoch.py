@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from fhir_server.store import moves
 from fhir_server.store.driver import Connection
+from fhir_server.store.moves import EPOCH, Move
 
-EPOCH = "epoch"
 CATALOGUE_TYPES = frozenset(
     {"Organization", "Location", "HealthcareService", "Schedule", "Practitioner", "PractitionerRole", "Device", "Group"}
 )
@@ -33,6 +34,8 @@ class Epoch:
         self._collection = connection.collection(EPOCH)
         self._running: asyncio.Task[int | None] | None = None
         self._next: asyncio.Task[int | None] | None = None
+        self.noted: tuple[Move, ...] = ()
+        """Moves that others had yet to follow when the number was last read."""
 
     async def current(self) -> int | None:
         """The number of the present state; None while a write is under way.
@@ -53,7 +56,12 @@ class Epoch:
         return await self._read()
 
     async def _read(self) -> int | None:
-        found: dict[str, Any] | None = await self._collection.find_one({"_id": "catalogue"})
+        asked = self._collection.find(
+            {"$or": [{"_id": "catalogue"}, moves.is_due(moves.now_ms())]}, sort=[("_id", 1)], limit=moves.AT_ONCE
+        )
+        rows: list[dict[str, Any]] = await asked.to_list(None)
+        found = next((one for one in rows if one["_id"] == "catalogue"), None)
+        self.noted = tuple(moves.read(one) for one in rows if one["_id"] != "catalogue")
         if found is None:
             return 0
         announced: dict[str, float] = found.get("announced") or {}

@@ -109,11 +109,13 @@ class History:
 
     async def count(self, types: Sequence[str], window: Window, most: int) -> int:
         """How many versions there are, counted to a little more than ``most``."""
-        counted = await self._resources.count_rows(HISTORY, window.old() | {"type": _one_of(types)}, most + 1)
+        where = _both(window.old() | {"type": _one_of(types)}, _any_about(types, window))
+        counted = await self._resources.count_rows(HISTORY, where, most + 1)
         for type_ in types:
             if counted > most:
                 break
-            counted += await self._resources.count_rows(type_, window.current(), most + 1)
+            where = _both(window.current(), window.about.get(type_))
+            counted += await self._resources.count_rows(type_, where, most + 1)
         return counted
 
     async def revived(self, shown: Iterable[Stored]) -> frozenset[Place]:
@@ -130,10 +132,13 @@ def _both(where: dict[str, Any], about: Mapping[str, Any] | None) -> dict[str, A
 
 
 def _any_about(types: Sequence[str], window: Window) -> dict[str, Any]:
-    """The filters of all types together; none if one type has none."""
-    if not all(window.about.get(one) for one in types):
+    """The filters of all types together; types without one are let through."""
+    narrow = [one for one in types if window.about.get(one)]
+    if not narrow:
         return {}
-    return {"$or": [{"type": one, **window.about[one]} for one in types]}
+    ways: list[dict[str, Any]] = [{"type": one, **window.about[one]} for one in narrow]
+    wide = [one for one in types if one not in narrow]
+    return {"$or": [*ways, {"type": _one_of(wide)}] if wide else ways}
 
 
 def _range(current: Stored, top: int) -> dict[str, Any]:

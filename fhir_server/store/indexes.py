@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from fhir_server.store import history, links, outbox, work
+from fhir_server.store import conversations, history, links, moves, outbox, subscriptions, work
 from fhir_server.store.accounts import ACCOUNTS
 from fhir_server.store.authorization.collections import INDEXES as AUTHORIZATION
 from fhir_server.store.driver import Connection
@@ -38,7 +38,8 @@ def models() -> Mapping[str, list[IndexModel]]:
     """Index models by collection.
 
     ``wall`` is the last wall against double booking: one busy stored Slot a Schedule, start and seat. ``placer`` makes
-    a placer's identifier unique. ``expires`` finds holds that are over. ``key`` finds what a proposal id names.
+    a placer's identifier unique. ``expires`` finds holds that are over. ``key`` finds what a proposal id names,
+    ``waits`` who is on the waitlist for a service.
     """
     found: dict[str, list[IndexModel]] = {
         type_: [IndexModel(list(spec)) for spec in specs] for type_, specs in search_indexes().items()
@@ -49,14 +50,18 @@ def models() -> Mapping[str, list[IndexModel]]:
     found.setdefault("Appointment", []).append(IndexModel([("placer", 1)], unique=True, **_only("placer")))
     for of_type in found.values():
         of_type += [outbox.MARKED, *(IndexModel([(name, 1)], **_only(name)) for name in ("patients", "clinics"))]
+    found["Appointment"].append(IndexModel([("waits", 1)], **_only("waits")))
     for type_ in ("Slot", "Appointment"):
         found[type_].append(IndexModel([("expires", 1)], **_only("expires")))
     for type_ in ("Schedule", "HealthcareService", "Patient"):
         found.setdefault(type_, []).append(IndexModel([("key", 1)], **_only("key")))
-    found[HISTORY] = [history.INDEX, outbox.MARKED]
-    found |= {**links.INDEXES, **outbox.INDEXES, **work.INDEXES}
+    found[HISTORY] = [history.INDEX, outbox.MARKED, IndexModel([("patients", 1)], **_only("patients"))]
+    found.setdefault("Subscription", []).append(IndexModel([("owner", 1)], **_only("owner")))
+    found |= {name: list(wanted) for name, wanted in subscriptions.INDEXES.items() if wanted}
+    found |= {**outbox.INDEXES, **work.INDEXES, **links.INDEXES, **conversations.INDEXES}
     found[IDEMPOTENCY] = [IndexModel([("until", 1)], expireAfterSeconds=0)]
     found[EMERGENCIES] = list(EMERGENCY_INDEXES)
+    found[moves.EPOCH] = [moves.INDEX]
     found[GUARDS] = [IndexModel([("at", 1)], expireAfterSeconds=3600)]
     found |= {name: list(wanted) for name, wanted in AUTHORIZATION.items()}
     found[ACCOUNTS] = [IndexModel([("key", 1)], unique=True)]

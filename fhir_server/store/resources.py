@@ -50,8 +50,8 @@ class Stored:
         return f"{self.type}/{self.id}"
 
 
-BESIDE = ("patients", "clinics", "by")
-"""What stands beside the body of every version, old ones too: whom it is about, and who wrote it."""
+BESIDE = ("patients", "clinics", "owner", "by", "slots", "shown")
+"""What stands beside the body of every version, old ones too: whom it is about, whose it is, who wrote it."""
 
 NEWS = "news"
 """Beside a version from which nothing has followed yet."""
@@ -179,6 +179,43 @@ class Resources:
             {"_id": current.id, "v": current.version}, {"$set": change}
         )
         return bool(result.matched_count)
+
+    async def restamp(self, stored: Stored, clinics: Sequence[str], *, old: bool = False) -> bool:
+        """Give a version other clinics, where it still has those that were read; it is no new version.
+
+        :param old: the version lies in ``history``.
+        """
+        collection = HISTORY if old else stored.type
+        id_ = history_id(stored.type, stored.id, stored.version) if old else stored.id
+        before = stored.extra.get("clinics")
+        where = {"_id": id_, "v": stored.version, "clinics": list(before) if before else {"$exists": False}}
+        change = {"$set": {"clinics": list(clinics)}} if clinics else {"$unset": {"clinics": ""}}
+        result = await self._connection.collection(collection).update_one(where, change, session=self._session)
+        return bool(result.matched_count)
+
+    async def restamp_all(self, type_: str, where: Mapping[str, Any], clinics: Sequence[str]) -> None:
+        """Give all documents that match the same clinics, which are some."""
+        await self._connection.collection(type_).update_many(
+            {**self._vault.where(where), "clinics": {"$ne": list(clinics)}}, {"$set": {"clinics": list(clinics)}}
+        )
+
+    async def about(self, patients: Sequence[str], types: Sequence[str]) -> list[tuple[str, str]]:
+        """Type and id of everything of some types that is or was about Patients, once or more often; one command."""
+        named = list(patients)
+        stages: list[dict[str, Any]] = []
+        for type_ in types:
+            mine: list[dict[str, Any]] = [
+                {"$match": {"patients": {"$in": named}}},
+                {"$project": {"t": {"$literal": type_}}},
+            ]
+            stages += [{"$unionWith": {"coll": type_, "pipeline": mine}}] if stages else mine
+        former = [
+            {"$match": {"patients": {"$in": named}, "type": {"$in": list(types)}}},
+            {"$project": {"t": "$type", "_id": "$id"}},
+        ]
+        stages.append({"$unionWith": {"coll": HISTORY, "pipeline": former}})
+        found = await self._connection.aggregate(types[0], stages, self._session)
+        return [(one["t"], one["_id"]) for one in found]
 
     async def insert(self, resource: Stored, index: Mapping[str, Any]) -> bool:
         """Write a first version; False if the id exists already.

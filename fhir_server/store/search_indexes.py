@@ -23,6 +23,8 @@ Keys: TypeAlias = tuple[tuple[str, int | str], ...]
 _OWN: dict[str, tuple[str, ...]] = {
     "Appointment": ("actor date.l", "status date.l", "date.l _id", "identifier", "slot"),
     "AppointmentResponse": ("appointment", "actor", "identifier"),
+    "Communication": ("subject sent.l", "based-on", "identifier"),
+    "CommunicationRequest": ("subject occurrence.l", "identifier", "group-identifier"),
     "Consent": ("patient", "identifier"),
     "Coverage": ("beneficiary", "subscriber", "payor", "identifier"),
     "Device": ("patient", "location", "organization", "identifier", "type"),
@@ -46,6 +48,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "identifier",
     ),
     "Slot": ("schedule start.l _id", "service-type start.l", "status start.l", "start.l _id"),
+    "Subscription": ("status", "url"),
 }
 """Indexes of some parameters, besides ``_lastUpdated`` which each type has."""
 
@@ -53,6 +56,10 @@ _SHARED = """
 Appointment: -date-or-req-period appointment-type based-on part-status reason-code reason-reference requested-period
 Appointment: service-category service-type specialty supporting-info
 AppointmentResponse: part-status
+Communication: category encounter instantiates-canonical instantiates-uri medium part-of received recipient sender
+Communication: sent.l status
+CommunicationRequest: authored.l based-on category encounter medium occurrence.l priority recipient replaces
+CommunicationRequest: requester sender status
 Consent: action actor category consentor data date.l organization period purpose scope security-label source-reference
 Consent: status
 Coverage: class-type class-value dependent patient policy-holder status type
@@ -74,6 +81,7 @@ Schedule: active date service-category
 ServiceRequest: authored.l based-on body-site category code encounter instantiates-canonical instantiates-uri intent
 ServiceRequest: occurrence performer-type priority replaces specimen
 Slot: appointment-type identifier service-category specialty
+Subscription: contact criteria payload type
 """
 """The parameters in the wildcard index of a type, besides those of every type."""
 

@@ -19,6 +19,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.log import get_logger
 from fhir_server.store.calendar_days import CalendarDays, Days, StaleCalendar
 from fhir_server.store.driver import BulkWriteError, Connection, DuplicateKeyError, OperationFailure, PyMongoError
+from fhir_server.store.moves import Moves
 from fhir_server.store.resources import HISTORY, Resources, Stored, document, kept, stored
 from fhir_server.store.turns import Turns
 from fhir_server.store.vault import Vault
@@ -60,6 +61,7 @@ class Unit:
         self.attempt = attempt
         self.resources = Resources(connection, vault, session)
         self.calendar = CalendarDays(connection)
+        self.moves: list[str] = []
         self._days: Days | None = None
 
     async def get(self, type_: str, id_: str) -> Stored | None:
@@ -154,10 +156,19 @@ class Unit:
 
     async def acquaint(self, patients: Iterable[str], clinics: Sequence[str]) -> None:
         """Let clinics know Patients: what a booking does to the field beside the body makes no new version."""
-        ids = [one.partition("/")[2] for one in patients]
+        known = list(patients)
+        ids = [one.partition("/")[2] for one in known]
         await self._connection.collection("Patient").update_many(
             {"_id": {"$in": ids}}, {"$addToSet": {"clinics": {"$each": list(clinics)}}}, session=self.session
         )
+        for one in known:
+            await self.moved(one)
+
+    async def moved(self, reference: str) -> None:
+        """Note that others take their clinics from what this unit writes: they follow when it is committed."""
+        if reference not in self.moves:
+            self.moves.append(reference)
+            await Moves(self._connection).note(reference, self.session)
 
     async def put_document(self, collection: str, document: Mapping[str, Any]) -> None:
         """Insert a document of the store's own (an idempotency record).
@@ -180,6 +191,8 @@ class Units:
         self._connection = connection
         self._vault = vault
         self.turns = Turns()
+        self.after: Callable[[], Awaitable[None]] | None = None
+        """Called when a unit is committed in which something moved."""
 
     async def run(self, work: Callable[[Unit], Awaitable[T]], *, now: int, turns: Iterable[str] = ()) -> T:
         """Run ``work`` in a transaction and commit what it wrote.
@@ -189,6 +202,15 @@ class Units:
         :param turns: calendar keys for which callers of this process queue.
         :raises Problem: what ``work`` raises; UNAVAILABLE when the tries are used up or the database is away.
         """
+        result, moved = await self._tried(work, now, turns)
+        if moved and self.after:
+            await self.after()
+        return result
+
+    async def _tried(
+        self, work: Callable[[Unit], Awaitable[T]], now: int, turns: Iterable[str]
+    ) -> tuple[T, Sequence[str]]:
+        """The result, and what moved."""
         async with self.turns.take(turns):
             for attempt in range(TRIES):
                 try:
@@ -207,13 +229,13 @@ class Units:
                 await pause(attempt)
         raise unavailable("too many callers want this at the same moment")
 
-    async def _once(self, work: Callable[[Unit], Awaitable[T]], now: int, attempt: int) -> T:
+    async def _once(self, work: Callable[[Unit], Awaitable[T]], now: int, attempt: int) -> tuple[T, Sequence[str]]:
         async with self._connection.transaction() as session:
             unit = Unit(self._connection, self._vault, session, attempt)
             result = await work(unit)
             await unit.finish(now)
             await self._commit(session)
-            return result
+            return result, unit.moves
 
     async def _commit(self, session: Any) -> None:
         for attempt in range(COMMIT_TRIES):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from fhir_server.app import Server
+from fhir_server.remote.channels import Channels
 from tests.attendance.house import Callers, Clock, House, client_of, with_clock
 from tests.scans import no_scans
 
@@ -21,7 +23,7 @@ def clock(app: Server) -> Iterator[Clock]:
     before = app.door.world
     assert before is not None
     made = Clock()
-    app.door.world = with_clock(before, made)
+    app.door.world = replace(with_clock(before, made), channels=Channels.recording())
     yield made
     app.door.world = before
 

@@ -57,22 +57,25 @@ class MailSink:
 
 
 @asynccontextmanager
-async def mail_sink(tls: ssl.SSLContext | None = None, *, login: bool = False) -> AsyncIterator[MailSink]:
-    sink = MailSink()
+async def mail_sink(
+    tls: ssl.SSLContext | None = None, *, login: bool = False, implicit: bool = False
+) -> AsyncIterator[MailSink]:
+    """With TLS by STARTTLS or, ``implicit``, from the first byte."""
+    sink, starttls = MailSink(), None if implicit else tls
 
     def session() -> SMTP:
         return SMTP(
             sink,
             hostname="sink.example",
-            tls_context=tls,
-            require_starttls=tls is not None,
+            tls_context=starttls,
+            require_starttls=starttls is not None,
             authenticator=sink.know,
             auth_required=login,
-            auth_require_tls=tls is not None,
+            auth_require_tls=starttls is not None,
             enable_SMTPUTF8=True,
         )
 
-    server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", 0, ssl=tls if implicit else None)
     sink.port = server.sockets[0].getsockname()[1]
     try:
         yield sink

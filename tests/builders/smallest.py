@@ -11,6 +11,8 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "AppointmentResponse": {
         "appointment": {"reference": "Appointment/1"}, "actor": _PATIENT, "participantStatus": "accepted",
     },
+    "Communication": {"status": "completed", "subject": _PATIENT},
+    "CommunicationRequest": {"status": "active", "subject": _PATIENT},
     "Consent": {"status": "active", "scope": _CONCEPT, "category": [_CONCEPT], "policyRule": _CONCEPT},
     "Coverage": {"status": "active", "beneficiary": _PATIENT, "payor": [_PATIENT]},
     "Encounter": {"status": "planned", "class": {"code": "AMB"}},
@@ -23,6 +25,10 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "Slot": {
         "schedule": {"reference": "Schedule/1"}, "status": "free",
         "start": "2020-01-01T00:00:00Z", "end": "2020-01-01T01:00:00Z",
+    },
+    "Subscription": {
+        "status": "requested", "reason": "x", "criteria": "Appointment?status=booked",
+        "channel": {"type": "rest-hook", "endpoint": "https://emr.example/in"},
     },
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ DOCTORS = {"ann": "adams", "ben": "clark", "cia": "baker"}
 CLOCKS = {"ann": "09:00", "ben": "10:00", "cia": "09:00"}
 OF_PATIENTS = (
     "Patient", "RelatedPerson", "Coverage", "ServiceRequest", "Flag", "Appointment", "AppointmentResponse",
-    "Encounter", "Consent",
+    "Encounter", "Consent", "CommunicationRequest", "Communication",
 )  # fmt: skip
 """Types of which each patient has one resource, ``Town.own(person, type)``."""
 SHARED = ("Group", "Device", "Schedule", "Slot")
@@ -181,6 +181,11 @@ class Town(Clinic):
                  appointment=[{"reference": self.own(person, "Appointment")}]),
             base("Consent", status="active", patient=who, scope={"text": "privacy"}, category=[{"text": word}],
                  policyRule={"text": word}),
+            base("CommunicationRequest", status="active", subject=who, recipient=[who], note=[{"text": why}],
+                 payload=[{"contentString": word}], identifier=[{"system": "urn:c", "value": word}]),
+            base("Communication", status="completed", subject=who, recipient=[who], note=[{"text": why}],
+                 payload=[{"contentString": word}],
+                 basedOn=[{"reference": self.own(person, "CommunicationRequest")}]),
             base("Group", type="person", actual=True, name=word, member=[{"entity": who}]),
             base("Device", patient=who, deviceName=[{"name": word, "type": "user-friendly-name"}]),
             base("Schedule", actor=[who], comment=word),

@@ -253,7 +253,8 @@ async def test_secrets_do_not_show(bench: Bench) -> None:
 async def test_an_address_that_is_none_is_not_sent_to(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         for kind, wrong in [
-            ("smtp", ["", "pat", "pat@", "a b@c.example", "pat@c.example\r\nBcc: x@y.example", "<x@y.example>"]),
+            ("smtp", ["", "pat", "pat@", "a b@c.example", "pat@c.example\r\nBcc: x@y.example", "<x@y.example>",
+                      "a@b..c", "jörg@c.example"]),
             ("sendgrid", ["pat", "a@b@c"]), ("sms", ["", "0151 1234", "+0151", "+49 151", "whatsapp:+4915112345678"]),
             ("voice", ["112", "+49"]), ("apns", ["", "../1", "zz"]),
             ("web", ["", "[]", "{}", '{"endpoint":"https://p.example"}', NO_KEYS]),

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
+from fhir_server.remote import channels
 from fhir_server.remote.channels import Channels, allowed_of, channels_of
 from fhir_server.remote.sending import Recording
 from fhir_server.settings import Settings
+from tests.builders.logs import Log
 from tests.remote.test_channels import account_file, ec_file
 
 SECRETS = {
@@ -24,27 +25,34 @@ def _settings(**given: Any) -> Settings:
     return Settings.model_validate(given)
 
 
-def test_nothing_set_nothing_on() -> None:
-    with capture_logs() as logs:
-        made = channels_of(_settings())
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    kept = Log()
+    monkeypatch.setattr(channels, "log", kept)
+    return kept
+
+
+def test_nothing_set_nothing_on(log: Log) -> None:
+    made = channels_of(_settings())
+    made.tell()
     assert (made.email, made.sms, made.voice, dict(made.push)) == (None, None, None, {})
-    [line] = logs
+    [line] = log.events
     assert line["off"] == ["email", "sms", "voice", "push-fcm", "push-apns", "push-web"]
 
 
-async def test_what_is_set_is_on_and_no_secret_shows(tmp_path: Path) -> None:
+async def test_what_is_set_is_on_and_no_secret_shows(tmp_path: Path, log: Log) -> None:
     account, key = str(account_file(tmp_path, "http://127.0.0.1:1")), str(ec_file(tmp_path)[0])
     settings = _settings(
         **SECRETS, mail_from="Clinic <mail@clinic.example>", twilio_account="AC1", twilio_from="+15550100",
         fcm_credentials=account, apns_key=key, apns_key_id="K", apns_team="T", apns_topic="app", vapid_key=key,
         vapid_subject="mailto:it@clinic.example",
     )  # fmt: skip
-    with capture_logs() as logs:
-        made = channels_of(settings)
-    [line] = logs
+    made = channels_of(settings)
+    made.tell()
+    [line] = log.events
     assert line["off"] == []
     assert line["on"][0] == "email by sendgrid"
-    shown = f"{settings!r} {settings} {made!r} {logs}"
+    shown = f"{settings!r} {settings} {made!r} {log.events}"
     assert "hunter2" not in shown
     assert "PRIVATE KEY" not in shown
     await made.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from typing import Any
 
 import pytest
@@ -115,10 +113,10 @@ def test_an_allow_list_that_names_nothing_is_refused(setting: str) -> None:
 
 @pytest.mark.parametrize("address", [host.strip("[].") for host in INSIDE if not host.rstrip(".")[-1].isalpha()])
 async def test_a_name_that_leads_inside_is_not_followed(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    async def found(*_: Any, **__: Any) -> list[Any]:
-        return [(0, 0, 6, "", (one, 443)) for one in ("93.184.215.14", address)]
+    async def found(*_: Any) -> list[str]:
+        return ["93.184.215.14", address]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    monkeypatch.setattr(egress, "_resolve", found)
     with pytest.raises(RefusedAddressError):
         await egress.addresses(egress.target("https://hook.example/", NOWHERE), NOWHERE)
 
@@ -126,11 +124,20 @@ async def test_a_name_that_leads_inside_is_not_followed(monkeypatch: pytest.Monk
 async def test_a_name_is_asked_once_and_each_address_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    async def found(host: str, port: int, **_: Any) -> list[Any]:
+    async def found(host: str, port: int) -> list[str]:
         asked.append((host, port))
-        return [(socket.AF_INET, 0, 6, "", (one, port)) for one in ("93.184.215.14", "8.8.8.8", "8.8.8.8")]
+        return ["93.184.215.14", "8.8.8.8", "8.8.8.8"]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    monkeypatch.setattr(egress, "_resolve", found)
     target = egress.target("https://Hook.Example.:8443/", NOWHERE)
     assert await egress.addresses(target, NOWHERE) == ["93.184.215.14", "8.8.8.8"]
     assert asked == [("hook.example", 8443)]
+
+
+async def test_the_system_is_asked_for_every_address() -> None:
+    target = egress.target("http://localhost:8080/", DEV)
+    found = await egress.addresses(target, DEV)
+    assert set(found) <= {"127.0.0.1", "::1"}
+    assert len(found) == len(set(found)) > 0
+    with pytest.raises(RefusedAddressError):
+        await egress.addresses(target, NOWHERE)

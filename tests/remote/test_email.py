@@ -135,3 +135,25 @@ async def test_sendgrid_gets_the_same() -> None:
     assert base64.b64decode(body["attachments"][0]["content"]) == ICS
     assert body["headers"]["Message-ID"] == "<r-7@clinic.example>"
     assert body["headers"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+async def test_tls_from_the_first_byte(tmp_path: Path) -> None:
+    authorities, context = authority_and_server(tmp_path, "localhost")
+    async with mail_sink(context, implicit=True) as sink:
+        await Smtp.of(f"smtps://localhost:{sink.port}?ca={authorities}", SENDER).send(EMAIL)
+        with pytest.raises(NotSent) as refused:
+            await Smtp.of(f"smtps://127.0.0.1:{sink.port}?ca={authorities}", SENDER).send(EMAIL)
+        assert (refused.value.reason, len(sink.taken)) == ("unavailable", 1), "the certificate is for another name"
+
+
+async def test_a_policy_is_not_the_address() -> None:
+    async with mail_sink() as sink:
+        channel = Smtp.of(f"smtp://127.0.0.1:{sink.port}", SENDER)
+        for reply, reason in [
+            ("550 5.7.1 Relay access denied", "rejected"), ("550 5.1.1 No such user", "invalid-address"),
+            ("550 No such user", "invalid-address"), ("452 4.2.2 Full", "unavailable"),
+        ]:  # fmt: skip
+            sink.on_recipient = reply
+            with pytest.raises(NotSent) as refused:
+                await channel.send(EMAIL)
+            assert refused.value.reason == reason

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from fhir_server.errors import Problem
-from fhir_server.remote import webhook
+from fhir_server.remote import egress, webhook
 from fhir_server.remote.egress import Networks, networks_of
 from fhir_server.remote.webhook import Outcome, check_headers, headers_of, retry_after, sign, verify
 from tests.builders.certificates import authority_and_server
@@ -36,11 +35,11 @@ def _resolve(monkeypatch: pytest.MonkeyPatch, *rounds: list[str]) -> list[str]:
     """Every look-up of a name gives the next of these; the names that were asked."""
     asked: list[str] = []
 
-    async def found(host: str, port: int, **_: Any) -> list[Any]:
+    async def found(host: str, _: int) -> list[str]:
         asked.append(host)
-        return [(socket.AF_INET, 0, 6, "", (one, port)) for one in rounds[min(len(asked), len(rounds)) - 1]]
+        return rounds[min(len(asked), len(rounds)) - 1]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    monkeypatch.setattr(egress, "_resolve", found)
     return asked
 
 
@@ -111,10 +110,10 @@ async def test_nobody_there(hook: Receiver, monkeypatch: pytest.MonkeyPatch) -> 
         port = taken.getsockname()[1]
     assert await webhook.post(f"http://127.0.0.1:{port}/", BODY, [JSON], allowed=DEV) == Outcome(error="connect")
 
-    async def unknown(*_: Any, **__: Any) -> list[Any]:
+    async def unknown(*_: Any) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    monkeypatch.setattr(egress, "_resolve", unknown)
     assert await webhook.post("https://gone.example/", BODY, [JSON], allowed=DEV) == Outcome(error="dns")
 
 

@@ -115,8 +115,6 @@ async def test_mending_under_load_loses_no_booking(clinic: Clinic, client: Any, 
 
 
 async def test_a_damaged_index_is_found_and_mended(clinic: Clinic, client: Any, world: World) -> None:
-    # What other tests left may belong to other clinics by now, as it does when the clinic of what it names changes.
-    await rebuild_index(world, verify=False)
     await clinic.put({"resourceType": "Patient", "id": clinic.id("pat"), "name": [{"family": f"Rare{clinic.name}"}]})
     patients = world.store.connection.collection("Patient")
     before = await patients.find_one({"_id": clinic.id("pat")})

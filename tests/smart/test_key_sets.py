@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from fhir_server.remote import jwks
+from fhir_server.remote import egress, jwks
 from fhir_server.remote.egress import Networks, may_be_reached
 from fhir_server.remote.jwks import KeySets, KeysNotReachedError
 from fhir_server.services.world import World
@@ -130,10 +130,10 @@ def _reached(address: str) -> bool:
 
 
 def _resolve(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
-    async def found(*_: Any, **__: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 443)) for one in addresses]
+    async def found(*_: Any) -> list[str]:
+        return addresses
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    monkeypatch.setattr(egress, "_resolve", found)
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(

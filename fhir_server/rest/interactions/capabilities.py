@@ -18,6 +18,7 @@ from fhir_server.search.definitions import Definitions
 from fhir_server.search.sealed import ANSWERS
 from fhir_server.services.audit.kinds import PROFILE
 from fhir_server.services.authorization import discovery
+from fhir_server.services.subscriptions.terms import BACKPORT
 from fhir_server.services.world import World
 
 INTERACTIONS = (
@@ -27,6 +28,7 @@ SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system"
 BALP = tuple(
     f"{patient}{one}" for patient in ("", "Patient") for one in ("Create", "Delete", "Query", "Read", "Update")
 )
+BACKPORT_PROFILES = {"Subscription": (f"{BACKPORT}backport-subscription",)}
 VERSION = "0.1.0"
 DATE = "2026-11-22"
 
@@ -124,7 +126,8 @@ def _type(world: World, definitions: Definitions, type_: str) -> TypeDescription
             for one in definitions.of(other).values()
             if one.type == "reference" and type_ in one.targets
         ],
-        profiles=world.artifacts.profiles_of(type_),
+        profiles=(*world.artifacts.profiles_of(type_), *BACKPORT_PROFILES.get(type_, ())),
+        topics=sorted(world.topics.by_url) if type_ == "Subscription" else (),
         operations=_operations(world, type_),
         read_history=True,
         update_create=True,

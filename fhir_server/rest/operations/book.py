@@ -53,7 +53,7 @@ async def _act(context: Context, given: Arguments, act: Act, key: Keyed | None) 
         asked = await reading.criteria(world, caller, given)
         sent: dict[str, Any] = {"comment": act.target.comment} if act.target.comment else {}
         return await book_first(world, caller, _with_channel(asked, given), sent, key)
-    booking = await booking_of(world, caller, act.target)
+    booking = await booking_of(world, caller, replace(act.target, condition=context.condition))
     return await use_case.book(world, caller, booking, key)
 
 

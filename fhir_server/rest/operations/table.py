@@ -21,17 +21,25 @@ from fhir_server.rest.operations import (
     extend_hold,
     find,
     hold,
+    join_waitlist,
     lookup,
     match,
     meta,
     no_show_report,
     noshow,
+    offer,
     release,
     reschedule,
+    rotate_secret,
+    subscription_events,
+    subscription_resend,
+    subscription_status,
     translate,
     undo,
     validate,
     validate_code,
+    waitlist,
+    ws_binding_token,
 )
 
 HL7 = "http://hl7.org/fhir/OperationDefinition/"
@@ -71,6 +79,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Appointment-no-show-report", no_show_report.handle, type=True, instance=False, safe=True
     ),
     ("Appointment", "undo"): Operation("Appointment-undo", undo.handle, type=False, instance=True),
+    ("Appointment", "join-waitlist"): Operation(
+        "Appointment-join-waitlist", join_waitlist.handle, type=True, instance=False
+    ),
+    ("Appointment", "offer"): Operation("Appointment-offer", offer.handle, type=False, instance=True),
+    ("Appointment", "waitlist"): Operation(
+        "Appointment-waitlist", waitlist.handle, type=True, instance=False, safe=True
+    ),
+    ("Appointment", "offers"): Operation(
+        "Appointment-offers", waitlist.open_offers, type=True, instance=False, safe=True
+    ),
     (ANY, "validate"): Operation(f"{HL7}Resource-validate", validate.handle, type=True, instance=True, safe=True),
     (ANY, "meta"): Operation(f"{HL7}Resource-meta", meta.meta, type=False, instance=True, safe=True),
     (ANY, "meta-add"): Operation(f"{HL7}Resource-meta-add", meta.add, type=False, instance=True),
@@ -83,6 +101,19 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("Patient", "break-glass"): Operation("Patient-break-glass", break_glass.handle, type=False, instance=True),
     ("Patient", "match"): Operation(f"{HL7}Patient-match", match.handle, type=True, instance=False),
+    ("Subscription", "status"): Operation(
+        "Subscription-status", subscription_status.handle, type=True, instance=True, safe=True
+    ),
+    ("Subscription", "events"): Operation(
+        "Subscription-events", subscription_events.handle, type=False, instance=True, safe=True
+    ),
+    ("Subscription", "resend"): Operation("Subscription-resend", subscription_resend.handle, type=False, instance=True),
+    ("Subscription", "rotate-secret"): Operation(
+        "Subscription-rotate-secret", rotate_secret.handle, type=False, instance=True
+    ),
+    ("Subscription", "get-ws-binding-token"): Operation(
+        "Subscription-get-ws-binding-token", ws_binding_token.handle, type=True, instance=True, safe=True
+    ),
     ("CodeSystem", "lookup"): Operation(f"{HL7}CodeSystem-lookup", lookup.handle, type=True, instance=False, safe=True),
     ("CodeSystem", "validate-code"): Operation(
         f"{HL7}CodeSystem-validate-code", validate_code.handle, type=True, instance=True, safe=True

@@ -15,6 +15,7 @@ auditor         none                                                          no
 
 ¹ a Device or Group of patients only where they care for one of these
 
+A Subscription is seen by the party that made it, and by the administrators of its clinics.
 A scope of context *patient* cuts this to the launch patient, its criteria to what they match; several scopes are OR.
 """
 
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access.caller import STAFF, Caller, Role
-from fhir_server.access.rules import ALLOWED, DIRECTORY, PATIENT_DATA, PERSONAL
+from fhir_server.access.rules import ALLOWED, DIRECTORY, OWNED, PATIENT_DATA, PERSONAL
 from fhir_server.access.scopes import Scope, parse
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse as parse_json
@@ -33,8 +34,8 @@ from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import All, Clause, IdIn, Missing, Or, ReferenceIn, TokenIn
-from fhir_server.services.access import looks, relations
-from fhir_server.services.access.about import CLINICS, PATIENTS, beside
+from fhir_server.services.access import followers, looks, relations
+from fhir_server.services.access.about import CLINICS, OWNER, PATIENTS, beside
 from fhir_server.services.compartments import COMPARTMENTS, membership
 from fhir_server.store.resources import Stored
 
@@ -56,6 +57,8 @@ class AccessPolicy:
     caller: Caller
     _persons: tuple[int, frozenset[str]] = (0, frozenset())
     _criteria: dict[tuple[Scope, str], Clauses | None] = field(default_factory=dict)
+    server: bool = False
+    """Whether this is the server itself, which owns what others own."""
     opened: frozenset[str] = frozenset()
     """Patients whom the caller reaches by break-glass, as the last look found them."""
 
@@ -66,7 +69,9 @@ class AccessPolicy:
 
     def unlimited_for(self, type_: str, permission: str) -> bool:
         """Whether the caller may do this to every resource of a type, so that none has to be looked at."""
-        return self.unlimited and any(not one.query for one in self.scopes(type_, permission))
+        if not self.unlimited or (type_ in OWNED and not self.server):
+            return False
+        return any(not one.query for one in self.scopes(type_, permission))
 
     # -- what a route needs ------------------------------------------------------------------------------------------
 
@@ -116,7 +121,7 @@ class AccessPolicy:
 
     def _scoped(self, world: World, scope: Scope, type_: str) -> Clauses | None:
         """What one scope adds: the launch patient, and its criteria."""
-        asked = self._asked(world, scope, type_)
+        asked = self.asked(world, scope, type_)
         if asked is None:
             return None
         if scope.context != "patient":
@@ -127,7 +132,7 @@ class AccessPolicy:
             return (ReferenceIn(PATIENTS, (self.caller.patient,)), *asked)
         return asked
 
-    def _asked(self, world: World, scope: Scope, type_: str) -> Clauses | None:
+    def asked(self, world: World, scope: Scope, type_: str) -> Clauses | None:
         """The criteria of a scope on a type, as the caller could ask them in a search.
 
         None where it grants nothing: the type does not have such parameters, they look at what is withheld from the
@@ -161,6 +166,8 @@ class AccessPolicy:
 
     async def _seen_by_role(self, world: World, type_: str, permissions: str) -> Clauses | None:
         role = self.caller.role
+        if type_ in OWNED:
+            return await self._owned(world)
         writing = not set(permissions) <= set(READING)
         if type_ in DIRECTORY and not (writing and type_ != "Practitioner"):
             return ALL
@@ -185,6 +192,14 @@ class AccessPolicy:
                 ways += self._own_acts(world, type_)
             inside = All((*walls, Or(tuple(ways))))
         return (Or((inside, ReferenceIn(PATIENTS, tuple(sorted(granted))))),) if granted else (inside,)
+
+    async def _owned(self, world: World) -> Clauses:
+        own = ReferenceIn(OWNER, (self.caller.party,))
+        if self.server:
+            return ALL
+        if self.caller.role is Role.ADMINISTRATOR:
+            return (Or((own, _one(await self.walls(world)))),)
+        return (own,)
 
     def _own_acts(self, world: World, type_: str) -> list[Clause]:
         found = []
@@ -238,6 +253,8 @@ class AccessPolicy:
 
     async def begin(self, world: World) -> None:
         """What a request needs to know of its caller before anything is shown."""
+        if self.caller.clinics is not None:
+            await followers.before_judging(world)
         if self.caller.role is Role.PATIENT:
             await self.people(world)
 
@@ -288,7 +305,8 @@ class AccessPolicy:
         index: dict[str, Any] = {}
         if stored.body:
             index = index_values(parse_json(stored.body), world.definitions.of(stored.type), world.bases, world.zone)
-        index |= beside(stored.extra.get("patients") or (), stored.extra.get("clinics") or ())
+        extra = stored.extra
+        index |= beside(extra.get("patients") or (), extra.get("clinics") or (), extra.get("owner") or "")
         return {"_id": stored.id, "at": stored.at, "idx": index}
 
     def in_scope(self, world: World, resource: Mapping[str, Any], permissions: str) -> bool:
@@ -299,7 +317,7 @@ class AccessPolicy:
         type_ = resource["resourceType"]
         index = index_values(dict(resource), world.definitions.of(type_), world.bases, world.zone)
         document = {"_id": resource.get("id", ""), "at": world.clock(), "idx": index}
-        asked = (self._asked(world, one, type_) for one in scopes)
+        asked = (self.asked(world, one, type_) for one in scopes)
         return any(one is not None and matches(one, document) for one in asked)
 
 
@@ -312,7 +330,7 @@ async def said(world: World, stored: Stored) -> Stored:
     if not stored.deleted:
         return stored
     before = await world.store.resources.version(stored.type, stored.id, stored.version - 1)
-    return before or stored
+    return await followers.former(world, before) if before else stored
 
 
 def nobodys() -> Clause:
@@ -330,5 +348,5 @@ def forbidden(type_: str, permission: str) -> Problem:
 NOBODY = AccessPolicy(Caller(role=Role.AUDITOR))
 """Sees nothing and may do nothing."""
 
-OWN = AccessPolicy(Caller("fhir-server", "interface", Role.SYSTEM, parse("system/*.cruds")))
+OWN = AccessPolicy(Caller("fhir-server", "interface", Role.SYSTEM, parse("system/*.cruds")), server=True)
 """The server on its own account: upkeep, the demo clinic, migrations."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.access.caller import Role
-from fhir_server.access.rules import IN_COMPANY, KEPT_EXTENSIONS, MEMBERS, REMOVED_EXTENSIONS, WITHHELD
+from fhir_server.access.masking import masked, unmasked
+from fhir_server.access.rules import IN_COMPANY, KEPT_EXTENSIONS, MEMBERS, OWNED, REMOVED_EXTENSIONS, WITHHELD
 from fhir_server.access.withholding import Withheld, restored, unlabelled, visible
 from fhir_server.fhir.json import dump, parse
 from fhir_server.services.access.policy import READING
@@ -74,11 +75,16 @@ class View:
         """A version without what is withheld."""
         if self.world.policy.caller.role is Role.SYSTEM:
             return stored
+        if stored.type in OWNED and stored.extra.get("owner") == self.world.policy.caller.party:
+            return stored
         body = self.body(stored.type, stored.body, stored.extra.get("patients") or ())
         return stored if body is stored.body else replace(stored, body=body)
 
     def body(self, type_: str, body: bytes, patients: Iterable[str]) -> bytes:
         """The bytes of a resource without what is withheld; the same bytes where nothing is."""
+        if type_ in OWNED:
+            # Whoever reads what others own is an administrator, and secrets are not theirs.
+            return dump(masked(parse(bytes(body)))) if body and self._is_administrator else body
         withheld = self.withheld(type_, patients)
         if not withheld or not body:
             return body
@@ -86,7 +92,14 @@ class View:
         seen = visible(resource, withheld)
         return body if seen == resource else dump(seen)
 
+    @property
+    def _is_administrator(self) -> bool:
+        return self.world.policy.caller.role is Role.ADMINISTRATOR
+
     def rest(self, before: Stored, after: dict[str, Any]) -> dict[str, Any]:
         """What a caller writes over what they saw, with what they did not see as it was."""
+        if before.type in OWNED:
+            own = before.extra.get("owner") == self.world.policy.caller.party
+            return unmasked(parse(before.body), after) if self._is_administrator and not own else unlabelled(after)
         withheld = self.withheld(before.type, before.extra.get("patients") or ())
         return restored(parse(before.body), after, withheld) if withheld else unlabelled(after)

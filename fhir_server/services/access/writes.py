@@ -16,6 +16,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 from fhir_server.search.query import IdIn
+from fhir_server.services.access import urgency
 from fhir_server.services.access.about import NOBODY, beside, has_unknown, patients_in
 from fhir_server.services.actors import reference_of
 from fhir_server.store.resources import Stored
@@ -66,6 +67,8 @@ async def check(
     policy, type_ = world.policy, resource["resourceType"]
     if policy.unlimited_for(type_, permission):
         return
+    if type_ == "Appointment":
+        urgency.check(policy.caller.role, resource, parse(before.body) if before and before.body else None)
     allowed = await policy.sees(world, type_, permission)
     if allowed is None:
         raise refused(type_, "the token does not allow to write this")
@@ -78,7 +81,8 @@ async def check(
         await _check_own(world, whole, patients, before)
     elif not policy.unlimited:
         await _check_inside(world, type_, patients, tuple(clinics))
-    document = {"_id": whole["id"], "at": world.clock(), "idx": {**index, **beside(patients, tuple(clinics))}}
+    owner = before.extra.get("owner", "") if before else policy.caller.party
+    document = {"_id": whole["id"], "at": world.clock(), "idx": {**index, **beside(patients, tuple(clinics), owner)}}
     if not matches(allowed, document):
         raise refused(type_, "what is to be stored lies outside of what this caller may write")
 

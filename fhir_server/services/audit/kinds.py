@@ -9,6 +9,7 @@ delete                rest        delete           Delete   application  custodi
 search, search-…      rest        search           Query    source       destination  recipient
 history-…, batch, …   rest        the same                  destination  source       recipient
 $…                    rest        operation, $…             source       destination  recipient
+notification          110106      disclose                  destination  source       recipient
 login, login-failed   110114      110122                    application  destination  recipient
 logout                110114      110123                    application  destination  recipient
 token, authorize, …   110114      own code                  application  destination  recipient
@@ -53,6 +54,8 @@ RECIPIENT = Code(PARTICIPATION, "IRCP", "information recipient")
 AUTHOR = Code(PARTICIPATION, "AUT", "author (originator)")
 REST = Code(EVENT_TYPE, "rest", "RESTful Operation")
 AUTHENTICATION = Code(DCM, "110114", "User Authentication")
+EXPORT = Code(DCM, "110106", "Export")
+DISCLOSE = Code("http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle", "disclose", "Disclose")
 LOGIN = Code(DCM, "110122", "Login")
 LOGOUT = Code(DCM, "110123", "Logout")
 
@@ -91,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
         code: _rest(code, "", DESTINATION, SOURCE, RECIPIENT)
         for code in ("history", "history-instance", "history-type", "history-system", "batch", "transaction")
     },
+    "notification": Kind(EXPORT, (DISCLOSE,), "", DESTINATION, SOURCE, RECIPIENT),
     "login": _authentication(LOGIN),
     "login-failed": _authentication(LOGIN, Code(OWN, "login-failed", "Login failed")),
     "logout": _authentication(LOGOUT),

@@ -85,6 +85,12 @@ async def alive(world: World, session_id: str) -> bool:
     return found is not None and found.complete
 
 
+async def lasts(world: World, session_id: str) -> bool:
+    """As :func:`alive`, but asking is no use: what the server does by itself keeps nobody logged in."""
+    found = await world.store.sessions.get(session_id)
+    return found is not None and found.complete and _lasts(world, found)
+
+
 async def choose(world: World, session: Session, request: str, patient: str) -> None:
     """Note which patient was picked for an authorize request."""
     await world.store.sessions.choose(session.id, digest(request), patient)

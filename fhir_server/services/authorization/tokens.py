@@ -121,7 +121,7 @@ async def _checked(world: World, token: str, now: int) -> Caller:
         outside = compact.claims_of(token).get("iss")
         if isinstance(outside, str) and outside in world.memory.issuers:
             return await issuers.caller(world, world.memory.issuers[outside], token, now)
-    return await _caller(world, await read(world, token, now))
+    return await caller_from(world, await read(world, token, now))
 
 
 async def read(world: World, token: str, now: int) -> compact.Claims:
@@ -145,8 +145,11 @@ async def read(world: World, token: str, now: int) -> compact.Claims:
     return claims
 
 
-async def _caller(world: World, claims: compact.Claims) -> Caller:
-    """What the claims are worth now: client, account, session and grant are looked up."""
+async def caller_from(world: World, claims: compact.Claims) -> Caller:
+    """What the claims are worth now: client, account, session and grant are looked up.
+
+    :raises InvalidToken: nothing, or no longer.
+    """
     store = world.store.authorization
     client_id, subject, jti, grant_id, session = (
         compact.text(claims, name) for name in ("client_id", "sub", "jti", "grant", "sid")

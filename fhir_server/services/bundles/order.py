@@ -10,7 +10,7 @@ OPEN       Slots that are or become free                                    a li
 MOVE       Appointments that had time and have time                         they leave it to others
 TAKE       all other Appointments
 CLOSE      Slots that become busy                                           a Slot that a booking filled stays so
-LAST       Encounters and AppointmentResponses, which speak of Appointments
+LAST       Encounters, AppointmentResponses and messages            they speak of Appointments
 
 Inside a step: by type, then POST, PUT, PATCH, then by id. https://hl7.org/fhir/R4/http.html#trules
 """
@@ -24,7 +24,7 @@ from fhir_server.scheduling.lifecycle import takes_time
 TYPES = (
     "Organization", "Location", "Practitioner", "HealthcareService", "PractitionerRole", "Device", "Patient",
     "RelatedPerson", "Group", "Coverage", "Consent", "Flag", "ServiceRequest", "Schedule", "Slot", "Appointment",
-    "Encounter", "AppointmentResponse",
+    "Encounter", "AppointmentResponse", "CommunicationRequest", "Communication", "Subscription",
 )  # fmt: skip
 """What is referred to comes before what refers to it."""
 
@@ -61,7 +61,7 @@ def step_of(type_: str, method: str, old: str, new: str, *, referring: bool) -> 
         return Step.TAKE
     if type_ == "Slot":
         return Step.CLOSE if new.startswith("busy") else Step.OPEN
-    if type_ in {"Encounter", "AppointmentResponse"}:
+    if type_ in {"Encounter", "AppointmentResponse", "Communication", "CommunicationRequest"}:
         return Step.LAST
     return Step.REFERRING if referring else Step.PLAIN
 

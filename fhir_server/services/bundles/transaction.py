@@ -14,11 +14,13 @@ from itertools import groupby
 
 from fhir_server.fhir.json import parse
 from fhir_server.services import conditional, resources
+from fhir_server.services.access import followers
 from fhir_server.services.booking import Changed
 from fhir_server.services.bundles.contents import Act, Contents, answered, local_links
 from fhir_server.services.bundles.entries import Entry, placed
 from fhir_server.services.bundles.identities import Known, asked, identify
-from fhir_server.services.conditional import ACTING, ENGINE_TYPES, Criteria
+from fhir_server.services.bundles.order import Step
+from fhir_server.services.conditional import ALONE_TYPES, ENGINE_TYPES, Criteria
 from fhir_server.services.conditions import Condition
 from fhir_server.services.keyed import Key, once
 from fhir_server.services.resources import Written
@@ -153,6 +155,11 @@ class _Running:
                 writes.append((before, written, index))
                 outcomes[place] = Outcome(written, 200 if exists else 201)
         await unit.write_many(acts[0].known.entry.type, writes)
+        # What has open references is written after what refers to it: its id is no news to these.
+        new = acts[0].step is Step.PLAIN
+        for before, written, _ in writes:
+            if followers.moves(before, written, fresh=new and followers.is_fresh(before, written)):
+                await unit.moved(written.reference)
         return outcomes
 
     async def _one(self, inner: World, act: Act, references: dict[str, str], done: Outcome) -> Outcome:
@@ -207,7 +214,7 @@ class _Running:
 
 
 def _is_plain(act: Act) -> bool:
-    return act.after is not None and act.known.entry.type not in ACTING
+    return act.after is not None and act.known.entry.type not in ALONE_TYPES
 
 
 def _untouched(one: Known) -> Outcome:

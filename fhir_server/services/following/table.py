@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from fhir_server.fhir.types import HELD
 from fhir_server.services.following.fact import Following
 from fhir_server.services.following.performance import Performer
-from fhir_server.services.no_show import flags, watching
+from fhir_server.services.no_show import flags, telling, watching
+from fhir_server.services.reminders import follow as reminders
+from fhir_server.services.reminders.release import release
+from fhir_server.services.reminders.requests import REMINDER
+from fhir_server.services.reminders.send import send
+from fhir_server.services.subscriptions import follow as subscriptions
+from fhir_server.services.subscriptions.deliver import deliver
+from fhir_server.services.subscriptions.resend import resend
+from fhir_server.services.subscriptions.terms import NOT_TOLD
+from fhir_server.services.subscriptions.writing import DELIVERY, RESEND
+from fhir_server.services.waitlist import following as waitlist
 
-FOLLOWERS: dict[str, Following] = {"attendance": watching.FOLLOWING}
+FOLLOWERS: dict[str, Following] = {
+    "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD),
+    "reminders": reminders.FOLLOWING,
+    "attendance": watching.FOLLOWING,
+    "waitlist": waitlist.FOLLOWING,
+}
 """Name → whoever follows, in the order in which they are told."""
 
-PERFORMERS: dict[str, Performer] = {watching.WATCH: watching.watch, flags.LAPSE: flags.lapse}
+PERFORMERS: dict[str, Performer] = {
+    DELIVERY: deliver,
+    RESEND: resend,
+    REMINDER: send,
+    reminders.RELEASE: release,
+    watching.WATCH: watching.watch,
+    telling.TELL: telling.tell,
+    flags.LAPSE: flags.lapse,
+    **waitlist.PERFORMING,
+}
 """Kind of work → who does it."""

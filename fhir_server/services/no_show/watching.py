@@ -15,7 +15,7 @@ from fhir_server.scheduling.no_show import DEFAULT, suspected_at
 from fhir_server.services.attending import policy_for, times
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.following.performance import Again
-from fhir_server.services.no_show import flags
+from fhir_server.services.no_show import flags, telling
 from fhir_server.services.no_show.marks import suspect, suspected
 from fhir_server.services.versions import instant, version_of
 from fhir_server.services.world import World
@@ -79,6 +79,7 @@ async def watch(world: World, task: Task) -> Again | None:
             extra={**current.extra, "method": "PUT"},
         )  # fmt: skip
         await unit.replace(current, written, index)
+        await world.store.work.plan_all(unit, telling.plans(world, current, resource, world.clock()))
 
     await world.store.units.run(work, now=world.now())
     return None

@@ -30,6 +30,8 @@ _NOUNS: Mapping[str, str] = MappingProxyType({
     "Appointment": "appointments",
     "AppointmentResponse": "answers to appointments",
     "AuditEvent": "records of who looked at data",
+    "Communication": "messages",
+    "CommunicationRequest": "reminders and other messages that are planned",
     "Consent": "consents",
     "Coverage": "insurance",
     "Device": "devices",
@@ -46,6 +48,7 @@ _NOUNS: Mapping[str, str] = MappingProxyType({
     "Schedule": "calendars",
     "ServiceRequest": "referrals",
     "Slot": "free and busy times",
+    "Subscription": "orders of messages about what happens",
 })  # fmt: skip
 _OF_NOBODY = frozenset({
     "Device", "HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole", "Schedule", "Slot",

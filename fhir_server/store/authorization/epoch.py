@@ -15,7 +15,8 @@ import time
 from typing import Any
 
 from fhir_server.store.driver import Connection, PyMongoError
-from fhir_server.store.epoch import EPOCH, Epoch
+from fhir_server.store.epoch import Epoch
+from fhir_server.store.moves import EPOCH
 
 READINGS = 3
 PAUSE_SECONDS = 0.05

@@ -29,6 +29,7 @@ CANONICALS = {
     **ARTIFACTS.concept_maps,
 }
 FOLDERS = (
+    "profiles/topics",
     "profiles/structure_definitions",
     "profiles/operation_definitions",
     "profiles/examples",

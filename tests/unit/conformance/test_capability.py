@@ -68,6 +68,10 @@ def test_types_come_in_order_with_their_operations_and_profiles():
         "noshow",
         "no-show-report",
         "undo",
+        "join-waitlist",
+        "waitlist",
+        "offer",
+        "offers",
     }
     assert all(
         one["definition"].startswith("https://fhir-scheduling.example/fhir/OperationDefinition/")

@@ -77,7 +77,7 @@ def test_the_table_names_parameters_of_sealed_types():
         for code, wider in codes.items():
             definition = DEFINITIONS.of(kind)[code]
             assert definition.sealed
-            assert definition.type in {"token", "string", "date"}
+            assert definition.type in {"token", "string", "date", "uri"}
             assert not definition.sortable
             assert not wider or (definition.domain == wider and DEFINITIONS.of(kind)[wider].domain == wider)
             assert "contains" not in definition.modifiers

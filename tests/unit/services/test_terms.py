@@ -11,6 +11,8 @@ import pytest
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.errors import Category
 from fhir_server.scheduling.no_show import NoShowTerms
+from fhir_server.scheduling.reminders import Confirming, Quiet
+from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
 from fhir_server.services import terms
 from fhir_server.services.term_shapes import OWN, TIMEZONE
@@ -114,6 +116,16 @@ def test_the_example_service_and_clinic_in_the_domain():
         max_reschedules=3,
         overbooking=1,
         assignment="least-loaded",
+        reminders=True,
+        reminder_rules=(
+            ReminderRule("confirmation-request", 3 * 86400, ("sms", "email")),
+            ReminderRule("reminder", 2 * H, ("push",), frozenset({"video"})),
+        ),
+        quiet=Quiet(21 * H, 8 * H),
+        confirming=Confirming(86400, 86400, release=True),
+        notices=True,
+        message_detail=False,
+        consent_required=frozenset({"voice"}),
         checkin_opens=H,
         checkin_closes=H // 2,
         undo_window=86400,

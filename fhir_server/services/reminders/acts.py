@@ -1,0 +1,215 @@
+"""What patients do about an appointment without logging in: by a link, a text message or a key of the telephone.
+
+They act as themselves, through the same use cases, rules and record as with a login, and on this one appointment alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from fhir_server.access import scopes
+from fhir_server.access.caller import Caller, Role
+from fhir_server.access.record import MINOR, SUCCESS, Accessed, by, stamp
+from fhir_server.errors import Problem
+from fhir_server.fhir.parameters import Moment
+from fhir_server.scheduling.civil import local_day
+from fhir_server.services import cancel as cancelling
+from fhir_server.services import reschedule as moving
+from fhir_server.services import resources
+from fhir_server.services.access import about
+from fhir_server.services.access.policy import OWN, AccessPolicy
+from fhir_server.services.actors import reference_of
+from fhir_server.services.candidates import Criteria
+from fhir_server.services.find import find
+from fhir_server.services.free_time import Free
+from fhir_server.services.reminders.people import MEDIUM_SYSTEM
+from fhir_server.services.reminders.requests import coded, id_of
+from fhir_server.services.reminders.visits import Visit, visit_of
+from fhir_server.services.versions import instant, version_of
+from fhir_server.services.wishes import of_appointment
+from fhir_server.services.world import World
+from fhir_server.settings import CANONICAL
+from fhir_server.store.resources import Stored
+from fhir_server.store.unit import Unit
+
+SCOPES = scopes.parse("patient/Appointment.rsu patient/Slot.rs patient/Schedule.rs patient/HealthcareService.rs")
+PATIENT_REASON = {"coding": [{"system": f"{CANONICAL}CodeSystem/cancellation-reason", "code": "patient-request"}]}
+DAYS = 21
+"""How far ahead other times are offered."""
+
+MOST_TIMES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Who acts, and how they came: ``by`` is ``message-link``, ``text-message`` or ``telephone-key``."""
+
+    reference: str
+    by: str
+    network: str = ""
+
+
+async def confirm(world: World, who: Patient, appointment: str) -> Stored:
+    """The patient says that they come; saying it twice changes nothing.
+
+    :raises Problem: 404 for what they do not take part in, 422 for what is not booked.
+    """
+
+    def accepted(before: dict[str, Any]) -> dict[str, Any]:
+        people = [
+            {**one, "status": "accepted"} if reference_of(one.get("actor"), world.bases) == who.reference else one
+            for one in before.get("participant", ())
+        ]
+        return {**before, "participant": people}
+
+    mine, caller = await _as(world, who, "patch")
+    return await _recorded(
+        world,
+        who,
+        caller,
+        "patch",
+        appointment,
+        _stored(resources.patch(mine, caller, "Appointment", appointment, accepted)),
+    )
+
+
+async def cancel(world: World, who: Patient, appointment: str) -> Stored:
+    """The patient does not come; the time is free for others.
+
+    :raises Problem: 422 ``cutoff-passed``: it is too late by the clinic's policy.
+    """
+    mine, caller = await _as(world, who, "$cancel")
+    asked = cancelling.Cancellation(reason=PATIENT_REASON)
+    return await _recorded(
+        world, who, caller, "$cancel", appointment, cancelling.cancel(mine, caller, appointment, asked)
+    )
+
+
+async def move(world: World, who: Patient, appointment: str, proposal: str) -> Stored:
+    """The patient comes at another time.
+
+    :param proposal: the id of a proposal that :func:`times` gave.
+    :raises Problem: 409 somebody was faster, 422 too late or not offered.
+    """
+    mine, caller = await _as(world, who, "$reschedule")
+    wanted = moving.Move(proposal=proposal)
+    return await _recorded(
+        world, who, caller, "$reschedule", appointment, moving.reschedule(mine, caller, appointment, wanted)
+    )
+
+
+async def times(world: World, who: Patient, visit: Visit) -> list[Free]:
+    """Other times with the same people for the same service, the next ones first."""
+    mine, _ = await _as(world, who, "$find")
+    wish = await of_appointment(mine, visit.resource)
+    if not wish.schedules:
+        return []
+    first = local_day(visit.zone, world.now())
+    asked = Criteria(
+        Moment("", world.now(), None),
+        Moment("", None, first + timedelta(days=DAYS)),
+        services=(wish.service.id,) if wish.service else (),
+        schedules=tuple(one.id for one in wish.schedules),
+        patients=(who.reference,),
+        duration=visit.end - visit.start,
+        modality=visit.modality,
+        ignore=frozenset({visit.reference}),
+    )
+    found = await find(mine, asked, count=MOST_TIMES)
+    return [one for one in found.times if one.start != visit.start]
+
+
+async def opt(world: World, who: Patient, medium: str, *, permitted: bool) -> None:
+    """The patient wants no messages by a channel any more, or wants them again: a Consent of their own says it.
+
+    There is one for each patient and channel; it has the patient's last word.
+    """
+    _, caller = await _as(world, who, "update")
+    said = stamp(caller, "update", "U", secrets.token_hex(8), process=world.record.process, network=who.network)
+    mine = world.under(OWN, said)
+    id_ = id_of("", who.reference, f"consent-{medium}", 0)
+    resource = _consent(world, who.reference, medium, permitted=permitted)
+    clinics = await about.clinics_of(mine, {**resource, "id": id_})
+
+    async def work(unit: Unit) -> Stored:
+        before = await unit.get("Consent", id_)
+        written, index = version_of(
+            mine, resource, id_=id_, version=before.version + 1 if before else 1, at=world.clock(),
+            method="PUT" if before else "POST", clinics=clinics,
+        )  # fmt: skip
+        await unit.write(before, written, index)
+        return written
+
+    written = await world.store.units.run(work, now=world.now())
+    touched = Accessed("Consent", id_, written.version, (who.reference,), written=True)
+    await world.record.add(
+        by(caller, "update", at=world.unmoved().clock(), outcome=SUCCESS, network=who.network, objects=(touched,))
+    )
+
+
+def _consent(world: World, patient: str, medium: str, *, permitted: bool) -> dict[str, Any]:
+    who = {"reference": patient}
+    rule = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN" if permitted else "OPTOUT"}
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": coded("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy"),
+        "category": [coded(f"{CANONICAL}CodeSystem/consent-category", "communication")],
+        "patient": who,
+        "dateTime": instant(world.clock()),
+        "performer": [who],
+        "policyRule": {"coding": [rule]},
+        "provision": {"type": "permit" if permitted else "deny", "code": [coded(MEDIUM_SYSTEM, medium)]},
+    }
+
+
+async def seen(world: World, who: Patient, appointment: str) -> Visit | None:
+    """The appointment as it is now, if the patient takes part in it."""
+    found = await world.store.resources.get("Appointment", appointment)
+    visit = await visit_of(world, found) if found else None
+    return visit if visit and who.reference in visit.patients else None
+
+
+async def _stored(written: Any) -> Stored:
+    found: Stored = (await written).stored
+    return found
+
+
+async def _as(world: World, who: Patient, interaction: str) -> tuple[World, Caller]:
+    """The world of the patient."""
+    caller = Caller(
+        client=who.by,
+        channel="online",
+        role=Role.PATIENT,
+        scopes=SCOPES,
+        issuer=world.settings.issuer,
+        fhir_user=who.reference,
+        persons=(who.reference,),
+        patient=who.reference,
+    )
+    policy = AccessPolicy(caller)
+    await policy.begin(world)
+    said = stamp(caller, interaction, "U", secrets.token_hex(8), process=world.record.process, network=who.network)
+    return world.under(policy, said), caller
+
+
+async def _recorded(world: World, who: Patient, caller: Caller, interaction: str, id_: str, act: Any) -> Stored:
+    """Do it and record it, done or refused."""
+    at = world.unmoved().clock()
+    try:
+        written: Stored = await act
+    except Problem as refused:
+        reason = refused.issues[0].code if refused.issues else ""
+        await world.record.add(
+            by(caller, interaction, at=at, action="U", outcome=MINOR, network=who.network,
+               patients=(who.reference,), reason=reason or refused.category.issue_code)
+        )  # fmt: skip
+        raise
+    touched = Accessed("Appointment", id_, written.version, tuple(written.extra.get("patients") or ()), written=True)
+    await world.record.add(
+        by(caller, interaction, at=at, action="U", outcome=SUCCESS, network=who.network, objects=(touched,))
+    )
+    return written

@@ -1,0 +1,268 @@
+"""From a visit and a receiver to the words of a message, with its links and its calendar entry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from fhir_server.fhir.json import parse
+from fhir_server.messages.facts import Facts
+from fhir_server.messages.ics import Entry, calendar, google_link, outlook_link
+from fhir_server.messages.rendering import Rendered, render
+from fhir_server.messages.templates import Kind, prefixes
+from fhir_server.remote.email import Email
+from fhir_server.remote.push import Push
+from fhir_server.remote.sms import Text
+from fhir_server.remote.voice import Call
+from fhir_server.services.message_texts import overrides_of
+from fhir_server.services.reminders import communications, links
+from fhir_server.services.reminders.delivery import Composed
+from fhir_server.services.reminders.notices import NOTICE
+from fhir_server.services.reminders.people import Person
+from fhir_server.services.reminders.requests import Request
+from fhir_server.services.reminders.visits import Visit
+from fhir_server.services.world import World
+
+UNSUBSCRIBE_SECONDS = 30 * 86400
+SOON = 2 * 3600
+STATUS_HOOK, VOICE_HOOK = "/hooks/twilio/status", "/hooks/twilio/voice"
+_URL = re.compile(r"https?://\S+")
+REMOTE = frozenset({"video", "phone"})
+CALENDAR: frozenset[Kind] = frozenset({"booked", "moved"})
+ENDED: frozenset[Kind] = frozenset({"cancelled", "released"})
+WORD: Mapping[str, str] = {"en": "Appointment", "es": "Cita", "de": "Termin"}
+"""What an entry in a calendar is called."""
+
+_NOTICES: Mapping[str, Kind] = {"booked": "booked", "moved": "moved", "cancelled": "cancelled", "released": "released"}
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """Who speaks: name, telephone number, and its own words by the keys of ``messages``."""
+
+    name: str
+    phone: str
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The words of a message that has the id outside."""
+
+    id: str
+    said: Rendered
+    facts: Facts
+    visit: Visit
+    receiver: Person
+    kind: Kind
+    entry: Entry
+
+
+async def compose(
+    world: World, request: Request, visit: Visit, receiver: Person, medium: str, *, was: Visit | None = None
+) -> Composed:
+    """The message for one channel, in the receiver's language and zone of the visit.
+
+    :param was: the visit before it was moved.
+    """
+    clinic = await clinic_of(world, visit)
+    kind = kind_of(request, visit)
+    facts = await _facts(world, request, visit, clinic, was)
+    entry = _entry(facts, visit, receiver, kind)
+    if kind in CALENDAR and facts.confirm + facts.reschedule:
+        facts = replace(facts, google=google_link(entry), outlook=outlook_link(entry))
+    said = render(kind, receiver.language, facts, clinic.texts, zone_of(visit, receiver))
+    id_ = communications.id_of(request.id, medium)
+    build = {"email": _email, "sms": _text, "voice": _call, "push": _push}[medium]
+    return build(world, Written(id_, said, facts, visit, receiver, kind, entry))
+
+
+def zone_of(visit: Visit, receiver: Person) -> ZoneInfo:
+    """The zone of the times that are said: where the patient will be."""
+    return receiver.zone_for(visit) if visit.modality in REMOTE else visit.zone
+
+
+def _entry(facts: Facts, visit: Visit, receiver: Person, kind: Kind) -> Entry:
+    """The appointment in a calendar."""
+    word = next((WORD[one] for one in prefixes(receiver.language) if one in WORD), WORD["en"])
+    url = "" if kind in ENDED else facts.reschedule
+    return Entry(
+        _at(visit.start),
+        _at(max(visit.end, visit.start + 60)),
+        f"{word}: {facts.clinic}" if facts.clinic else word,
+        ", ".join(filter(None, (facts.place, facts.address))),
+        url=url,
+        attendee=next(iter(receiver.emails), ""),
+    )
+
+
+def kind_of(request: Request, visit: Visit) -> Kind:
+    """Which text of ``messages`` it is."""
+    name, _, number = request.key.rpartition("-")
+    if request.kind == NOTICE:
+        return _NOTICES[name]
+    if request.kind == "confirmation-request":
+        return "confirmation-request"
+    return "telehealth-soon" if visit.modality == "video" and int(number) <= SOON else "reminder"
+
+
+async def clinic_of(world: World, visit: Visit) -> Clinic:
+    """The Organization of a visit; without one, this server."""
+    found = await world.store.resources.get("Organization", visit.clinic.partition("/")[2]) if visit.clinic else None
+    if found is None or found.deleted:
+        return Clinic("", "", {})
+    resource = parse(found.body)
+    phones = [one["value"] for one in resource.get("telecom", ()) if one.get("system") == "phone" and "value" in one]
+    return Clinic(resource.get("name", ""), next(iter(phones), ""), overrides_of(resource))
+
+
+async def facts_of(world: World, visit: Visit, clinic: Clinic) -> Facts:
+    """What is said of a visit, without links: as little as a stranger may read over a shoulder."""
+    place, address = await _place(world, visit)
+    detail = visit.policy.message_detail is True
+    return Facts(
+        clinic.name,
+        start=_at(visit.start),
+        phone=clinic.phone,
+        place=place,
+        address=address,
+        service=_service(visit) if detail else "",
+        practitioner=await _practitioner(world, visit) if detail else "",
+        detail=detail,
+    )
+
+
+async def _facts(world: World, request: Request, visit: Visit, clinic: Clinic, was: Visit | None) -> Facts:
+    facts = await facts_of(world, visit, clinic)
+    about = links.About(request.id, visit.id, request.patient, visit.start)
+    unsubscribe = await links.make(world, about, "unsubscribe", visit.start + UNSUBSCRIBE_SECONDS)
+    facts = replace(facts, unsubscribe=unsubscribe, was=_at(was.start) if was else None)
+    if visit.status != "booked" or kind_of(request, visit) in {"cancelled", "released"}:
+        return facts
+    made = {act: await links.make(world, about, act, visit.start) for act in links.ACTS[:3]}
+    confirmed = visit.patients.get(request.patient) == "accepted"
+    asks = request.kind == "confirmation-request" and visit.confirming.release
+    until = visit.start - visit.confirming.cutoff
+    return replace(
+        facts,
+        confirm="" if confirmed else made["confirm"],
+        reschedule=made["reschedule"],
+        cancel=made["cancel"],
+        confirmed=confirmed,
+        until=_at(until) if asks and until > world.now() else None,
+    )
+
+
+def _at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+async def _place(world: World, visit: Visit) -> tuple[str, str]:
+    """Name and address of where the visit is; of a room those of its site."""
+    if visit.modality in REMOTE:
+        return "", ""
+    name = address = ""
+    waiting = [one.partition("/")[2] for one in visit.people("Location")][:1]
+    for _ in range(3):
+        found = await world.store.resources.get("Location", waiting[0]) if waiting else None
+        if found is None or found.deleted:
+            break
+        resource = parse(found.body)
+        name = name or resource.get("name", "")
+        address = address or _address(resource.get("address") or {})
+        waiting = [one.partition("/")[2] for one in [str((resource.get("partOf") or {}).get("reference", ""))] if one]
+        if address:
+            break
+    return name, address
+
+
+def _address(address: Mapping[str, Any]) -> str:
+    if address.get("text"):
+        return str(address["text"])
+    town = " ".join(filter(None, (address.get("postalCode", ""), address.get("city", ""))))
+    return ", ".join(filter(None, (*address.get("line", ()), town)))
+
+
+def _service(visit: Visit) -> str:
+    for concept in visit.resource.get("serviceType", ()):
+        texts = [concept.get("text"), *(one.get("display") for one in concept.get("coding", ()))]
+        if said := next(filter(None, texts), ""):
+            return str(said)
+    return ""
+
+
+async def _practitioner(world: World, visit: Visit) -> str:
+    for one in visit.people("Practitioner"):
+        found = await world.store.resources.get("Practitioner", one.partition("/")[2])
+        names = parse(found.body).get("name", ()) if found and not found.deleted else ()
+        for name in names:
+            parts = (*name.get("prefix", ()), *name.get("given", ()), name.get("family", ""))
+            return str(name.get("text") or " ".join(filter(None, parts)))
+    return ""
+
+
+def _kept(text: str) -> str:
+    """What the record keeps: without links, which are keys."""
+    return _URL.sub("…", text)
+
+
+def _email(world: World, one: Written) -> Composed:
+    secure = world.settings.issuer.startswith("https:")
+    said = one.said
+    ended = one.kind in ENDED
+    message = Email(
+        one.id,
+        one.receiver.emails[0],
+        said.subject,
+        said.text,
+        said.html,
+        _calendar(world, one) if ended or one.kind in CALENDAR else b"",
+        "CANCEL" if ended else "REQUEST",
+        one.facts.unsubscribe if secure else "",
+    )
+    return Composed((message,), ("",), _kept(f"{said.subject}\n\n{said.text}"))
+
+
+def _calendar(world: World, one: Written) -> bytes:
+    """The same UID for all of an appointment's life; each move counts, and so does its end."""
+    ended, host = one.kind in ENDED, urlsplit(world.settings.issuer).hostname or "localhost"
+    name, address = parseaddr(world.settings.mail_from)
+    return calendar(
+        one.entry,
+        "CANCEL" if ended else "REQUEST",
+        sequence=one.visit.moves + ended,
+        uid=f"{one.visit.id}@{host}",
+        organizer=(one.facts.clinic or name, address or f"noreply@{host}"),
+        zone=one.visit.zone,
+        now=_at(world.now()),
+    )
+
+
+def _text(world: World, one: Written) -> Composed:
+    callback = f"{world.settings.issuer}{STATUS_HOOK}?id={one.id}"
+    return Composed((Text(one.id, one.receiver.texts[0], one.said.sms, callback),), ("",), _kept(one.said.sms))
+
+
+def _call(world: World, one: Written) -> Composed:
+    root, said = world.settings.issuer, one.said
+    answer = f"{root}{VOICE_HOOK}?id={one.id}" if one.kind == "confirmation-request" else ""
+    callback = f"{root}{STATUS_HOOK}?id={one.id}"
+    call = Call(one.id, one.receiver.numbers[0], said.voice, said.language, answer, callback)
+    return Composed((call,), ("",), said.voice)
+
+
+def _push(world: World, one: Written) -> Composed:
+    said, link = one.said, one.facts.confirm or one.facts.reschedule
+    seconds = max(60, min(4 * 3600, one.visit.start - world.now()))
+    messages = tuple(
+        Push(f"{one.id}.{number}", device.token, said.push_title, said.push_body, link, seconds)
+        for number, device in enumerate(one.receiver.devices, 1)
+    )
+    kinds = tuple(device.kind for device in one.receiver.devices)
+    return Composed(messages, kinds, f"{said.push_title}\n{said.push_body}")

@@ -1,0 +1,145 @@
+"""What follows from a change for the messages of an appointment: planned, moved, withdrawn.
+
+It happens where facts are told, once for each version and in order. Reminders are planned from the appointment as it is
+now; notices (booked, moved, cancelled) from what a version changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fhir_server.scheduling.reminders import FOLLOW_UP, plan
+from fhir_server.services.actors import reference_of
+from fhir_server.services.following.fact import Fact, Following
+from fhir_server.services.reminders import notices, requests
+from fhir_server.services.reminders.people import Person, media_of, person
+from fhir_server.services.reminders.requests import Request, Wanted
+from fhir_server.services.reminders.visits import Visit, visit_of
+from fhir_server.services.world import World
+from fhir_server.store.resources import Stored
+from fhir_server.store.unit import Unit
+
+RELEASE = "release"
+"""The kind of work that gives up what nobody confirmed; its key is the Appointment's id."""
+
+NOTICED = "notice"
+RECORD = ("telecom", "address", "communication", "extension", "active", "deceasedBoolean", "deceasedDateTime", "link")
+"""What of a Patient decides how they are reached."""
+
+
+async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
+    """Plan, move and withdraw what these facts change."""
+    changed: dict[str, Stored | None] = {}
+    for fact in facts:
+        if fact.type == "Appointment":
+            await notices.follow(world, unit, fact)
+            if not _is_history(world, fact):
+                changed[fact.after.id] = fact.after
+    for patient in dict.fromkeys(filter(None, (_patient_of(world, fact) for fact in facts))):
+        for id_ in await _future(world, unit, patient):
+            changed.setdefault(id_, None)
+    now = await unit.current("Appointment", sorted(changed))
+    for id_ in sorted(now):
+        await _settle(world, unit, now[id_])
+
+
+FOLLOWING = Following(follow, frozenset({"Appointment", "Patient", "Consent"}))
+
+
+def _is_history(world: World, fact: Fact) -> bool:
+    """A first version of what is over already: loaded as it happened, and nothing was ever planned for it."""
+    return fact.before is None and fact.after.version == 1 and fact.new is not None and not _ahead(world, fact.new)
+
+
+def _ahead(world: World, appointment: Mapping[str, Any]) -> bool:
+    return appointment.get("status") == "booked" and notices.start_of(appointment) > world.now()
+
+
+def _patient_of(world: World, fact: Fact) -> str:
+    """The patient whose messages a Patient's or Consent's version may change; empty if it changes none."""
+    if fact.type == "Patient":
+        old, new = fact.old, fact.new
+        if old is None:
+            return ""  # nobody has appointments before they are there
+        same = new is not None and all(old.get(name) == new.get(name) for name in RECORD)
+        return "" if same else f"Patient/{fact.after.id}"
+    if fact.type == "Consent":
+        for one in (fact.new, fact.old):
+            if one is not None and media_of(one):
+                return reference_of(one.get("patient"), world.bases)
+    return ""
+
+
+async def _future(world: World, unit: Unit, patient: str) -> list[str]:
+    """Booked appointments of a patient that lie ahead."""
+    where = {"idx.patient": patient, "idx.status": "=booked", "idx.date.l": {"$gte": world.clock()}}
+    rows = await unit.find("Appointment", where, fields={"_id": 1})
+    return sorted(one["_id"] for one in rows)
+
+
+async def _settle(world: World, unit: Unit, current: Stored) -> None:
+    """Bring the messages of an appointment to what is to be said about it now."""
+    at, now = world.clock(), world.now()
+    known = await requests.of_appointment(world, unit, current.id)
+    visit = await visit_of(world, current)
+    if visit is None or visit.status != "booked" or visit.start <= now:
+        for one in known.values():
+            if one.status == "active" and one.kind != NOTICED:
+                await requests.withdraw(world, unit, one, at, "the appointment is not ahead any more")
+        await world.store.work.withdraw(unit, RELEASE, current.id)
+        return
+    ahead: dict[str, Wanted] = {}
+    release: int | None = None
+    for patient, status in visit.patients.items():
+        if status == "declined" or (receiver := await person(world, unit.resources, patient, visit)) is None:
+            continue
+        found, release = planned(visit, receiver, known, now)
+        ahead |= {one.id: one for one in found}
+    for id_, new in ahead.items():
+        await requests.put(world, unit, new, known.get(id_), at)
+    for old in known.values():
+        if old.status == "active" and old.kind != NOTICED and old.id not in ahead and not _waits(old, visit, now):
+            await requests.withdraw(world, unit, old, at, "the appointment or the patient's wishes changed")
+    if release is not None and len(visit.patients) == 1:
+        await world.store.work.plan(unit, RELEASE, visit.id, release * 1000, {"start": visit.start})
+    else:
+        await world.store.work.withdraw(unit, RELEASE, visit.id)
+
+
+def planned(visit: Visit, receiver: Person, known: Mapping[str, Request], now: int) -> tuple[list[Wanted], int | None]:
+    """The reminders of a patient, and when the appointment is released unless they confirm it."""
+    found = plan(
+        visit.start,
+        now,
+        zone=receiver.zone_for(visit),
+        rules=visit.rules,
+        modality=visit.modality,
+        quiet=visit.quiet,
+        confirming=visit.confirming,
+        preferences=receiver.preferences,
+        usable=receiver.usable(visit.policy.consent_required),
+        confirmed=visit.patients[receiver.reference] == "accepted",
+        asked=_asked(visit, receiver, known),
+    )
+    made = [requests.wanted(visit, receiver.reference, one.key, one.kind, one.due, one.media) for one in found.messages]
+    return made, found.release
+
+
+def _asked(visit: Visit, receiver: Person, known: Mapping[str, Request]) -> int | None:
+    """When the patient was asked to confirm the appointment at this time."""
+    asked = [
+        one.due
+        for one in known.values()
+        if one.kind == "confirmation-request"
+        and one.key != FOLLOW_UP
+        and one.status == "completed"
+        and one.patient == receiver.reference
+        and one.is_for(visit.start)
+    ]
+    return max(asked, default=None)
+
+
+def _waits(one: Request, visit: Visit, now: int) -> bool:
+    """Whether its time has come and it is on its way: who sends it looks again whether it still holds."""
+    return one.due <= now and one.is_for(visit.start)

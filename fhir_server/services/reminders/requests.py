@@ -1,0 +1,200 @@
+"""CommunicationRequests: what is to be said to whom about which appointment, and when.
+
+Its id follows from appointment, start, patient and key, so whoever plans twice plans one. Its identifier names
+appointment, patient and key: it stays when the appointment moves. https://hl7.org/fhir/R4/communicationrequest.html
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.fhir.json import parse
+from fhir_server.fhir.temporal import instant_seconds
+from fhir_server.search.query import TokenIn
+from fhir_server.services.reminders.people import MEDIUM_SYSTEM
+from fhir_server.services.reminders.visits import Visit
+from fhir_server.services.versions import instant, version_of
+from fhir_server.services.world import World
+from fhir_server.settings import CANONICAL
+from fhir_server.store.resources import Stored, stored
+from fhir_server.store.search import to_filter
+from fhir_server.store.unit import Unit
+
+TYPE = "CommunicationRequest"
+KIND_SYSTEM = f"{CANONICAL}CodeSystem/reminder-kind"
+MESSAGE_SYSTEM = f"{CANONICAL}identifier/message"
+GROUP_SYSTEM = f"{CANONICAL}identifier/appointment-messages"
+
+REMINDER = "reminder"
+"""The kind of work that sends one; its key is the request's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A message to be sent at ``due`` (epoch seconds); ``start`` is the appointment's, ``key`` says which message."""
+
+    appointment: str
+    patient: str
+    key: str
+    kind: str
+    start: int
+    due: int
+    media: tuple[str, ...]
+    clinic: str
+    clinics: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return id_of(self.appointment, self.patient, self.key, self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A stored one, read."""
+
+    stored: Stored
+    status: str
+    appointment: str
+    patient: str
+    key: str
+    kind: str
+    due: int
+    media: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return self.stored.id
+
+    def is_for(self, start: int) -> bool:
+        """Whether it was made for the appointment at this start."""
+        return self.id == id_of(self.appointment, self.patient, self.key, start)
+
+
+def id_of(appointment: str, patient: str, key: str, start: int) -> str:
+    """26 characters that follow from what the message is, and from ids that nobody guesses."""
+    text = f"{appointment}|{patient}|{key}|{start}"
+    return base64.b32encode(hashlib.sha256(text.encode()).digest())[:26].decode().lower()
+
+
+def wanted(visit: Visit, patient: str, key: str, kind: str, due: int, media: Sequence[str]) -> Wanted:
+    return Wanted(visit.id, patient, key, kind, visit.start, due, tuple(media), visit.clinic, visit.clinics)
+
+
+def read(found: Stored) -> Request:
+    """Read one that this server made."""
+    resource = parse(found.body)
+    name = next((one["value"] for one in resource.get("identifier", ()) if one.get("system") == MESSAGE_SYSTEM), "//")
+    appointment, patient, key = name.split("/", 2)
+    return Request(
+        found,
+        resource["status"],
+        appointment,
+        f"Patient/{patient}",
+        key,
+        code_of(resource.get("category", ()), KIND_SYSTEM),
+        instant_seconds(resource["occurrenceDateTime"]) if "occurrenceDateTime" in resource else 0,
+        tuple(code_of([one], MEDIUM_SYSTEM) for one in resource.get("medium", ())),
+    )
+
+
+def is_ours(resource: Mapping[str, Any]) -> bool:
+    """Whether this server made it: others may write CommunicationRequests that are none of its business."""
+    return any(one.get("system") == MESSAGE_SYSTEM for one in resource.get("identifier", ()))
+
+
+def code_of(concepts: Sequence[Mapping[str, Any]], system: str) -> str:
+    """The first code of a system; empty if there is none."""
+    codings = (coding for concept in concepts for coding in concept.get("coding", ()))
+    return next((str(one.get("code", "")) for one in codings if one.get("system") == system), "")
+
+
+async def of_appointment(world: World, unit: Unit, appointment: str) -> dict[str, Request]:
+    """The messages of an appointment by id, whatever their status."""
+    clause = TokenIn(world.definitions.of(TYPE)["group-identifier"], (f"{GROUP_SYSTEM}|{appointment}",))
+    rows = await unit.find(TYPE, to_filter((clause,)), fields={"idx": 0})
+    return {one.id: one for one in (read(stored(TYPE, row)) for row in rows)}
+
+
+async def put(world: World, unit: Unit, one: Wanted, known: Request | None, at: int) -> None:
+    """Write a message that is to be sent, and plan it.
+
+    :param known: the version that is there: it gets another time or other channels, or is wanted again.
+    :param at: milliseconds since the epoch.
+    """
+    if known and known.status == "active" and (known.due, known.media) == (one.due, one.media):
+        return
+    before = known.stored if known else None
+    resource = parse(before.body) if before else _composed(one, at)
+    resource["status"] = "active"
+    resource.pop("statusReason", None)
+    resource["medium"] = [coded(MEDIUM_SYSTEM, medium) for medium in one.media]
+    resource["occurrenceDateTime"] = instant(one.due * 1000)
+    await _write(world, unit, resource, one.id, before, at, one.clinics)
+    await world.store.work.plan(unit, REMINDER, one.id, one.due * 1000, {"appointment": one.appointment})
+
+
+async def end(world: World, unit: Unit, known: Request, status: str, at: int, reason: str = "") -> None:
+    """Note that a message was sent (``completed``) or will not be (``revoked``), and why."""
+    resource = parse(known.stored.body)
+    resource["status"] = status
+    resource.pop("statusReason", None)
+    if reason:
+        resource["statusReason"] = {"text": reason}
+    clinics = tuple(known.stored.extra.get("clinics") or ())
+    await _write(world, unit, resource, known.id, known.stored, at, clinics)
+
+
+async def withdraw(world: World, unit: Unit, known: Request, at: int, reason: str) -> None:
+    """A message that waits is not sent any more."""
+    await end(world, unit, known, "revoked", at, reason)
+    await world.store.work.withdraw(unit, REMINDER, known.id)
+
+
+async def _write(
+    world: World,
+    unit: Unit,
+    resource: Mapping[str, Any],
+    id_: str,
+    before: Stored | None,
+    at: int,
+    clinics: Sequence[str],
+) -> None:
+    written, index = version_of(
+        world,
+        resource,
+        id_=id_,
+        version=before.version + 1 if before else 1,
+        at=at,
+        method="PUT" if before else "POST",
+        clinics=clinics,
+    )
+    await unit.write(before, written, index)
+
+
+def _composed(one: Wanted, at: int) -> dict[str, Any]:
+    who = {"reference": one.patient}
+    name = f"{one.appointment}/{one.patient.partition('/')[2]}/{one.key}"
+    resource: dict[str, Any] = {
+        "resourceType": TYPE,
+        "identifier": [{"system": MESSAGE_SYSTEM, "value": name}],
+        "groupIdentifier": {"system": GROUP_SYSTEM, "value": one.appointment},
+        "status": "active",
+        "category": [coded(KIND_SYSTEM, one.kind)],
+        "priority": "routine",
+        "subject": who,
+        "about": [{"reference": f"Appointment/{one.appointment}"}],
+        "authoredOn": instant(at),
+        "recipient": [who],
+    }
+    if one.clinic:
+        resource["requester"] = resource["sender"] = {"reference": one.clinic}
+    return resource
+
+
+def coded(system: str, code: str) -> dict[str, Any]:
+    """A CodeableConcept."""
+    return {"coding": [{"system": system, "code": code}]}

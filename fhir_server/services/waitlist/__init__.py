@@ -1,0 +1,1 @@
+"""The waitlist: who waits, rounds that offer freed time, and the answers."""

@@ -1,0 +1,182 @@
+"""From Appointments with status ``waitlist`` to entries, and what of an entry a client cannot say.
+
+The time of entry (``created``) and the offers are the server's to say; urgency and priority are the clinicians'
+(``access.urgency``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fhir_server.access.caller import Role
+from fhir_server.fhir.json import parse
+from fhir_server.fhir.temporal import date_range, duration_seconds, instant_ms, instant_seconds, time_seconds
+from fhir_server.scheduling.interval import Interval
+from fhir_server.scheduling.lifecycle import takes_time
+from fhir_server.scheduling.waitlist import MOST_URGENT, Entry
+from fhir_server.services.actors import reference_of
+from fhir_server.services.term_shapes import DAYS
+from fhir_server.services.versions import instant
+from fhir_server.services.waitlist.records import WAITS, codes_of, kept, offers_of, preferred
+from fhir_server.services.wishes import ESTABLISHED_SECONDS, seen_by
+from fhir_server.services.world import Caller, World
+from fhir_server.store.resources import Stored, stored
+
+WAITING = "waitlist"
+FOREVER = 1 << 62
+
+
+def entry_of(found: Stored, zone: ZoneInfo, bases: Sequence[str] = ()) -> Entry | None:
+    """The entry that an Appointment is; None for one of no patient, or of several.
+
+    :param zone: in which dates of the requested period are read.
+    """
+    resource = parse(found.body)
+    patients = patients_of(resource, bases)
+    if len(patients) != 1:
+        return None
+    wish = preferred(resource)
+
+    def references(name: str) -> frozenset[str]:
+        return frozenset(one for one in (reference_of(each, bases) for each in wish.get(name, ())) if one)
+
+    def one(name: str) -> Any:
+        return next(iter(wish.get(name, ())), None)
+
+    earliest, latest, length, notice = (one(each) for each in ("earliestTime", "latestTime", "duration", "notice"))
+    services = references("service")
+    return Entry(
+        found.id,
+        patients[0],
+        _since(resource, found.at),
+        services=services,
+        types=frozenset() if services else frozenset(codes_of(resource)),
+        actors=references("actor"),
+        places=references("location"),
+        clinics=frozenset(found.extra.get("clinics") or ()),
+        windows=windows_of(resource, zone),
+        days=frozenset(DAYS.index(day) for day in wish.get("daysOfWeek", ())),
+        parts=frozenset(wish.get("partOfDay", ())),
+        earliest=time_seconds(earliest) if earliest else None,
+        latest=time_seconds(latest) if latest else None,
+        duration=duration_seconds(length) if length else None,
+        modality=one("modality") or "",
+        notice=duration_seconds(notice) if notice else 0,
+        urgency=urgency_of(resource),
+        kept=reference_of(one("keepAppointment"), bases),
+        offers=offers_of(resource, bases),
+    )
+
+
+def patients_of(resource: Mapping[str, Any], bases: Sequence[str] = ()) -> list[str]:
+    """The Patients that take part."""
+    named = (reference_of(one.get("actor"), bases) for one in resource.get("participant", ()))
+    return list(dict.fromkeys(one for one in named if one.startswith("Patient/")))
+
+
+def urgency_of(resource: Mapping[str, Any]) -> int:
+    """0 to 10: as stated, else from ``priority``, of which 1 is the highest and 9 the lowest (iCalendar), 0 is none."""
+    stated = preferred(resource).get("urgency")
+    if stated:
+        return int(stated[0])
+    priority = int(resource.get("priority") or 0)
+    return max(MOST_URGENT - priority, 0) if priority else 0
+
+
+def windows_of(resource: Mapping[str, Any], zone: ZoneInfo) -> tuple[Interval, ...]:
+    """The requested periods; an open end is open, a date includes its day."""
+    found = []
+    for period in resource.get("requestedPeriod", ()):
+        start, end = period.get("start"), period.get("end")
+        low = date_range(start, zone)[0] // 1000 if start else -FOREVER
+        high = FOREVER if not end else -(-date_range(end, zone)[0 if "T" in end else 1] // 1000)
+        if low < high:
+            found.append(Interval(low, high))
+    return tuple(found)
+
+
+def _since(resource: Mapping[str, Any], at: int) -> int:
+    created = str(resource.get("created", ""))
+    return instant_ms(created) if "T" in created else at
+
+
+def prepared(world: World, caller: Caller, resource: dict[str, Any], before: Stored | None = None) -> dict[str, Any]:
+    """What a caller writes of an Appointment, with what the waitlist's server alone says as it was.
+
+    Patients do not say since when they wait; whoever waits already keeps their place.
+    """
+    old = parse(before.body) if before and not before.deleted else {}
+    found = kept(old, resource)
+    if found.get("status") != WAITING:
+        return found
+    if old.get("status") in {WAITING, "pending"} and "created" in old:
+        return {**found, "created": old["created"]}
+    if caller.role is Role.PATIENT or "created" not in found:
+        found["created"] = instant(world.clock())
+    return found
+
+
+async def waiting(world: World, waits: Iterable[str]) -> list[tuple[Stored, Entry]]:
+    """Everybody who waits for one of these services or codes, those who are offered something too."""
+    return await _read(world, {WAITS: {"$in": sorted(waits)}})
+
+
+async def waiting_in(
+    world: World, clinics: Iterable[str] | None, patients: Iterable[str] | None
+) -> list[tuple[Stored, Entry]]:
+    """Everybody who waits in these clinics; None = in all.
+
+    :param patients: where a patient asks, those whom they act for: the others who wait for the same count too.
+    """
+    if patients is None:
+        where: dict[str, Any] = {WAITS: {"$exists": True}}
+        return await _read(world, where | ({} if clinics is None else {"clinics": {"$in": sorted(clinics)}}))
+    own = await world.store.resources.find(
+        "Appointment", {"patients": {"$in": sorted(patients)}, WAITS: {"$exists": True}}, fields={WAITS: 1}
+    )
+    return await waiting(world, {one for row in own for one in row[WAITS]})
+
+
+async def _read(world: World, where: Mapping[str, Any]) -> list[tuple[Stored, Entry]]:
+    """Entries by a filter.
+
+    The appointment that somebody keeps counts as it is now; one that takes no time any more is kept no more.
+    """
+    rows = await world.store.resources.find("Appointment", where, fields={"idx": 0})
+    read = [stored("Appointment", row) for row in rows]
+    found = [(one, entry) for one in read if (entry := entry_of(one, world.zone, world.bases))]
+    names = {entry.kept.partition("/")[2] for _, entry in found if entry.kept}
+    starts = {
+        one.reference: instant_seconds(resource["start"])
+        for one in await world.store.resources.get_many("Appointment", sorted(names))
+        if takes_time((resource := parse(one.body))["status"]) and "start" in resource
+    }
+    return [
+        (one, replace(entry, kept=entry.kept if entry.kept in starts else "", kept_start=starts.get(entry.kept)))
+        for one, entry in found
+    ]
+
+
+async def established(
+    world: World, entries: Sequence[Entry], keys: Sequence[str], clinics: Iterable[str]
+) -> frozenset[str]:
+    """Those of the patients who were seen in three years: by who has these calendars, else in these clinics."""
+    patients = sorted({one.patient for one in entries})
+    if not patients:
+        return frozenset()
+    where: dict[str, Any] = {
+        "idx.patient": {"$in": patients},
+        "idx.status": "=fulfilled",
+        "idx.date.l": {"$gte": (world.now() - ESTABLISHED_SECONDS) * 1000},
+    }
+    where |= seen_by(world, keys) if keys else {"clinics": {"$in": sorted(clinics)}}
+    rows = await world.store.resources.find("Appointment", where, fields={"patients": 1})
+    return frozenset(one for row in rows for one in row.get("patients") or ()) & frozenset(patients)
+
+
+def status_of(found: Stored) -> str:
+    """``Appointment.status``."""
+    return str(parse(found.body)["status"])

@@ -1,0 +1,117 @@
+"""A round: free time of a Schedule is offered to the first who waits for it, then what is left to the next.
+
+It looks at the state and at nothing else, so that it may be run again whenever it was interrupted: time that is held by
+an offer is not free any more, and an entry that is offered a time is not asked again. Between the look and the offer
+somebody may be faster; the engine says so, and the round looks again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fhir_server.errors import Problem
+from fhir_server.log import get_logger
+from fhir_server.scheduling.interval import Interval
+from fhir_server.scheduling.waitlist import Entry, Ranked, barred, fits, rank
+from fhir_server.scheduling.waitlist_terms import Deadline, WaitlistTerms, completed, deadline
+from fhir_server.services.booking import Changed, Refused
+from fhir_server.services.facts import ScheduleFacts, ServiceFacts
+from fhir_server.services.following.performance import Again
+from fhir_server.services.waitlist.entries import WAITING, established, status_of, waiting
+from fhir_server.services.waitlist.offering import Chosen, offer
+from fhir_server.services.waitlist.times import Found, free_times, services_of, waits_for
+from fhir_server.services.world import World
+from fhir_server.store.resources import Stored
+from fhir_server.store.work import Task
+
+ROUND = "waitlist-round"
+MOST = 200
+"""Looks of one round."""
+
+log = get_logger("waitlist")
+
+
+async def perform(world: World, task: Task) -> Again | None:
+    """Performer of ``waitlist-round``; ``about`` is ``{schedule, start, end}``, epoch seconds."""
+    about = task.about
+    await hold_round(world, about["schedule"], Interval(about["start"], about["end"]))
+    return None
+
+
+async def hold_round(world: World, schedule: str, interval: Interval) -> int:
+    """Offer what is free in an interval; how many offers were made."""
+    made = 0
+    passed: set[tuple[str, int, int, str]] = set()
+    for _ in range(MOST):
+        facts = (await world.catalogue.schedules([schedule])).get(schedule)
+        if facts is None or not facts.active or interval.end <= world.now():
+            return made
+        chosen = await _next(world, facts, interval, passed)
+        if chosen is None:
+            return made
+        try:
+            await offer(world, chosen)
+            made += 1
+        except Changed:
+            continue
+        except (Refused, Problem) as refused:
+            if isinstance(refused, Problem) and refused.category.status >= 500:
+                raise
+            codes = [one.code for one in (refused.refusals if isinstance(refused, Refused) else refused.issues)]
+            log.info("an entry cannot have a time", entry=chosen.entry.id, codes=codes)
+            wish = chosen.wish
+            passed.add((chosen.entry.id, wish.start, wish.end, wish.service.id if wish.service else ""))
+    return made
+
+
+async def _next(
+    world: World, facts: ScheduleFacts, interval: Interval, passed: set[tuple[str, int, int, str]]
+) -> Chosen | None:
+    """The first who may be offered a time, with the earliest that fits; None when nobody is left."""
+    services = await services_of(world, facts)
+    known = await waiting(world, waits_for(facts, services))
+    ready = {stored.id: stored for stored, _ in known if status_of(stored) == WAITING}
+    asked = {entry.patient for _, entry in known if entry.is_offered}
+    entries = [entry for _, entry in known if entry.id in ready and entry.patient not in asked]
+    if not entries:
+        return None
+    found = await free_times(world, facts, services, entries, interval)
+    terms = terms_of(facts, services)
+    times: list[tuple[Found, Deadline]] = []
+    for one in found:
+        until = deadline(world.now(), one.time.start, _of_service(facts, one.service), facts.zone)
+        if until is not None:
+            times.append((one, until))
+    if not times:
+        return None
+    for ranked in await ranking(world, facts, terms, entries):
+        if barred(ranked.entry, terms) is None:
+            for one, until in times:
+                key = (ranked.entry.id, one.time.start, one.time.end, one.time.service)
+                if key not in passed and fits(ranked.entry, one.time, world.now()) is None:
+                    return _chosen(ready[ranked.entry.id], ranked, one, until)
+    return None
+
+
+async def ranking(world: World, facts: ScheduleFacts, terms: WaitlistTerms, entries: list[Entry]) -> tuple[Ranked, ...]:
+    """The entries in the order of the clinic, as it is for the time of this Schedule."""
+    keys = facts.keys if terms.established_with != "clinic" else ()
+    seen = await established(world, entries, keys, facts.organizations)
+    return rank((replace(one, established=one.patient in seen) for one in entries), terms.ordering)
+
+
+def terms_of(facts: ScheduleFacts, services: tuple[ServiceFacts | None, ...]) -> WaitlistTerms:
+    """The settings by which those who wait for time of a Schedule are ordered.
+
+    Those of the one service that it gives; of a Schedule with several services, whose entries stand in one line, those
+    that the Schedule and the Organization state.
+    """
+    return _of_service(facts, services[0] if len(services) == 1 else None)
+
+
+def _of_service(facts: ScheduleFacts, service: ServiceFacts | None) -> WaitlistTerms:
+    return completed(facts.policy_for(service).waitlist)
+
+
+def _chosen(entry: Stored, ranked: Ranked, found: Found, until: Deadline) -> Chosen:
+    return Chosen(entry, found.wish(ranked.entry.patient), until, "rank", ranked.reason)
