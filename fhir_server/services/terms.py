@@ -29,7 +29,8 @@ from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 from fhir_server.services import message_texts
 from fhir_server.services.actors import reference_of
 from fhir_server.services.message_texts import TEMPLATE_URL
-from fhir_server.services.term_shapes import DAYS, EXTENSIONS, OWN, TIMEZONE, check_zone, faults, value_of
+from fhir_server.services.shapes import DAYS, OWN, TIMEZONE, check_zone, faults, value_of
+from fhir_server.services.term_shapes import EXTENSIONS
 
 Resource = Mapping[str, Any]
 Parts = Mapping[str, list[Any]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.scheduling.no_show import NoShowTerms, notices
-from fhir_server.services.term_shapes import OWN
+from fhir_server.services.shapes import OWN
 
 SUSPECTED_URL = f"{OWN}no-show-suspected"
 POLICY_URL = f"{OWN}no-show-policy"
