@@ -237,7 +237,11 @@ async def test_every_operation(client: Any, statement: dict[str, Any]) -> None:
         if name != "find":
             refused(await client.get(f"Appointment{level}/${name}"), 405)
     rest = {type_: one.get("operation") for type_ in RESOURCE_TYPES if (one := _of(statement, type_))}
-    assert {type_ for type_, each in rest.items() if len(each or ()) > 4} == {"Appointment", "Patient"}
+    assert {type_ for type_, each in rest.items() if len(each or ()) > 4} == {"Appointment", "Patient", "Subscription"}
+    asked = {one["name"] for one in _of(statement, "Subscription")["operation"]} - held.keys()
+    assert asked == {"status", "events", "resend", "rotate-secret", "get-ws-binding-token"}
+    for name in asked:
+        refused(await client.post(f"Subscription/none/${name}", json={"resourceType": "Parameters"}), 404)
 
 
 async def test_artifact_types(client: Any, statement: dict[str, Any]) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+import bson
+import pytest
+
+from fhir_server.remote.sending import NotSent, Recording
+from fhir_server.services.subscriptions import checks
+from tests.builders.answers import refused
 from tests.builders.subscriber import Subscriber
+from tests.builders.subscriptions import subscription
 from tests.builders.visits import Visits
 
 
@@ -218,3 +227,59 @@ async def test_one_dead_receiver_delays_nobody(emr: Subscriber, clinic: Visits) 
 
 def _instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+async def test_email(emr: Subscriber, clinic: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notification as text, with an id that is the same whenever it is sent; contents never go by mail."""
+    mail: Recording[Any] = Recording()
+    emr.world = replace(emr.world, channels=replace(emr.world.channels, email=mail))
+    monkeypatch.setattr(checks, "mail_of", lambda _: mail)
+    made = await emr.subscribe(channel="email", endpoint="mailto:desk@clinic.example")
+    await emr.settle()
+    assert (await emr.read(made["id"]))["status"] == "active"
+    booked = await clinic.booked()
+    mail.faults.append(NotSent("unavailable", permanent=False))
+    await emr.settle()
+    await emr.later(60)
+    handshake, note = mail.given
+    assert {handshake.to, note.to} == {"desk@clinic.example"}
+    assert booked["id"] in note.text
+    assert clinic.id("pat") not in note.text
+    assert handshake.id != note.id
+    wrong = subscription(endpoint="mailto:desk@clinic.example", channel="email", content="full-resource")
+    refused(await emr.post(wrong), 422)
+    refused(await emr.post(subscription(endpoint="not an address", channel="email")), 422)
+
+
+async def test_an_address_that_wants_nothing_turns_it_off(
+    emr: Subscriber, clinic: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail: Recording[Any] = Recording()
+    emr.world = replace(emr.world, channels=replace(emr.world.channels, email=mail))
+    monkeypatch.setattr(checks, "mail_of", lambda _: mail)
+    made = await emr.active(channel="email", endpoint="desk@clinic.example")
+    mail.faults.append(NotSent("unsubscribed", permanent=True))
+    await clinic.booked()
+    await emr.settle()
+    assert (await emr.read(made["id"]))["status"] == "off"
+
+
+async def test_without_a_channel_for_email_there_is_none(emr: Subscriber, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "mail_of", lambda _: None)
+    refused(await emr.post(subscription(endpoint="mailto:x@clinic.example", channel="email")), 422)
+
+
+async def test_nothing_of_it_lies_open(emr: Subscriber, clinic: Visits) -> None:
+    """Endpoint, headers, secrets and the owner's scopes are sealed in every collection."""
+    header, path = f"Authorization: Bearer {clinic.id('s3cret')}", f"/{clinic.id('endpoint')}"
+    made = await emr.active(endpoint=emr.hook.url(path=path), headers=(header,))
+    answer = await emr.ask("POST", f"Subscription/{made['id']}/$rotate-secret")
+    secret = answer.json()["parameter"][0]["valueString"]
+    await emr.ask("PUT", f"Subscription/{made['id']}", json={**made, "reason": clinic.id("reason")})
+    await clinic.booked()
+    await emr.settle()
+    words = [one.encode() for one in (header, path, secret, clinic.id("reason"), "system/*.cruds")]
+    for name in ("Subscription", "history", "subscriptions", "numbers", "events", "work", "told"):
+        async for one in emr.world.store.connection.collection(name).find({}):
+            raw = bson.encode(one)
+            assert not [word for word in words if word in raw], name

@@ -32,6 +32,7 @@ SUBJECTS = {
     "heartbeat": "Nothing new",
     "event-notification": "Something is new",
 }
+AGAIN_SECONDS = 10
 HOPELESS = frozenset({"refused-address"})
 
 
@@ -107,9 +108,12 @@ async def send(world: World, target: Target, kind: Kind, found: Prepared, standi
         now = world.unmoved().now()
         if secrets := valid(target.progress.secrets, now):
             headers.append((webhook.SIGNATURE, webhook.sign([one.text for one in secrets], now, body)))
+        # A receiver that failed before does not keep a worker for long.
+        longest = AGAIN_SECONDS if target.progress.failures else target.terms.timeout
         outcome = await webhook.post(
-            target.terms.endpoint, body, headers, allowed=networks(world), timeout=float(target.terms.timeout)
-        )
+            target.terms.endpoint, body, headers, allowed=networks(world),
+            timeout=float(min(target.terms.timeout, longest)),
+        )  # fmt: skip
     await record(world, target, found, outcome)
     return outcome
 
