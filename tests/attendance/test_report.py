@@ -114,3 +114,36 @@ async def test_a_rate_needs_eleven_visits_and_small_rows_are_put_together(house:
 async def test_what_cannot_be_asked(house: House, question: dict[str, str]) -> None:
     await house.opened()
     refused(await _asked(house, "desk", **question), 400)
+
+
+async def _message(house: House, visit: str, medium: str, status: str = "completed") -> None:
+    """A message about a visit, as the reminders write them."""
+    own = "https://fhir-scheduling.example/fhir"
+    about = {"subject": house.ref("pat"), "about": [{"reference": f"Appointment/{visit}"}],
+             "sender": {"reference": f"Organization/{house.id('org')}"}}  # fmt: skip
+    coded = [{"coding": [{"system": f"{own}/CodeSystem/reminder-channel", "code": medium}]}]
+    name = f"{visit}-{medium}"
+    await house.put({
+        "resourceType": "CommunicationRequest", "id": name, "status": "completed", "medium": coded, **about,
+        "groupIdentifier": {"system": f"{own}/identifier/appointment-messages", "value": visit},
+    })  # fmt: skip
+    await house.put({
+        "resourceType": "Communication", "id": f"{name}-sent", "status": status, "medium": coded, **about,
+        "basedOn": [{"reference": f"CommunicationRequest/{name}"}],
+    })  # fmt: skip
+
+
+async def test_counts_by_the_channels_that_got_out(house: House) -> None:
+    await house.opened()
+    first, second, third = [(await house.booked(clock))["id"] for clock in ("08:00", "09:00", "10:00")]
+    await _message(house, first, "sms")
+    await _message(house, first, "email")
+    await _message(house, second, "email")
+    await _message(house, third, "sms", "not-done")
+    house.clock.to(house.at("10:00"), 20)
+    await house.act("desk", first, "$noshow")
+    for one in (second, third):
+        await house.patch("doc", f"Appointment/{one}", ("/status", "fulfilled"))
+    answer = await _asked(house, "desk")
+    assert answer.status_code == 200, answer.text
+    assert _rows(answer.json(), "reminder-channel") == {"email": (2, 1, 0), "sms": (1, 1, 0), "none": (1, 0, 0)}
