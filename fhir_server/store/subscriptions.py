@@ -125,11 +125,18 @@ class Subscriptions:
 
     async def begin(self, unit: Unit, id_: str, line: str, owner: Mapping[str, Any]) -> None:
         """The start of a Subscription's life, in the unit that creates it."""
-        sealed = self._sealer.seal_bytes(_place("owner", id_), orjson.dumps(dict(owner)))
+        sealed = self._sealed(id_, owner)
         document = {"_id": id_, "line": line, "sent": 0, "started": False, "owner": sealed, "failures": 0}
         await self._progress.replace_one({"_id": id_}, document, upsert=True, session=unit.session)
         number = {"_id": id_, "line": line, "n": 0}
         await self._numbers.replace_one({"_id": id_}, number, upsert=True, session=unit.session)
+
+    async def own(self, unit: Unit, id_: str, owner: Mapping[str, Any]) -> None:
+        """The owner as they are now."""
+        await self.change(unit, id_, owner=self._sealed(id_, owner))
+
+    def _sealed(self, id_: str, owner: Mapping[str, Any]) -> bytes:
+        return self._sealer.seal_bytes(_place("owner", id_), orjson.dumps(dict(owner)))
 
     async def end(self, unit: Unit, id_: str) -> None:
         """The end of it: owner and secrets go; its events leave by themselves."""

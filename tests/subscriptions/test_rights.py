@@ -179,6 +179,18 @@ async def test_the_end_of_access_is_the_end_of_telling(
     assert progress is not None
     assert progress.error is not None
     assert progress.error[0] == "access-ended"
+    if how in {"grant", "session"}:
+        # The app is allowed again: it is told what it was owed, not what happened while it had no access.
+        await store.authorization.grants.add(replace(grant, id=clinic.id("again"), offline=True))
+        again = await tokens.issue(
+            world, client=own, scopes=parse(APP), account=who, patient=f"Patient/{clinic.id('pat')}",
+            grant=clinic.id("again"),
+        )  # fmt: skip
+        app.token = again.token
+        asked = await app.ask("PUT", f"Subscription/{made['id']}", json={**made, "status": "requested"})
+        assert asked.status_code == 200, asked.text
+        await app.later(60)
+        assert [one.numbers for one in app.told] == [[1]]
     await resources.delete(world, world.policy.caller, "Subscription", made["id"])
 
 
