@@ -27,6 +27,8 @@ from fhir_server.rest.outbox_page import HEADERS, outbox_page
 from fhir_server.services.authorization import keys
 from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
+from fhir_server.smart.hooks import router as hooks_router
+from fhir_server.smart.links import router as links_router
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
 
@@ -98,6 +100,8 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))
+    app.include_router(links_router(door))
+    app.include_router(hooks_router(door))
     return app
 
 

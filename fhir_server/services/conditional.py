@@ -31,6 +31,7 @@ from fhir_server.services.search import Chains
 from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settle_this_second
 from fhir_server.services.versions import new_id, version_of
+from fhir_server.services.waitlist.responses import respond
 from fhir_server.services.world import Caller, World
 from fhir_server.store.epoch import CATALOGUE_TYPES
 from fhir_server.store.resources import Stored, stored
@@ -42,7 +43,7 @@ T = TypeVar("T")
 ENGINE_TYPES = frozenset({"Appointment", "Slot"})
 """Types whose writes go through the booking engine."""
 
-ALONE_TYPES = ENGINE_TYPES | {"Subscription"}
+ALONE_TYPES = ENGINE_TYPES | {"AppointmentResponse", "Subscription"}
 """Types of which each write is an act of its own, also in a transaction."""
 
 Pairs = Sequence[tuple[str, str]]
@@ -122,6 +123,10 @@ async def create(
     if type_ == "Subscription":
         written = await subscriptions.create(world, caller, resource, id_, clinics, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
+    if type_ == "AppointmentResponse" and (
+        answered := await respond(world, caller, resource, id_, clinics, None, keyed, "POST", already)
+    ):
+        return Written(answered, created=answered.id == id_, changed=answered.id == id_)
     await resources.check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST", clinics=clinics)
 

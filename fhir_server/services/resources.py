@@ -18,6 +18,7 @@ from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
+from fhir_server.services.waitlist.entries import prepared
 from fhir_server.services.waitlist.responses import respond
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -277,6 +278,8 @@ async def changed(
     after = await _after(world, seen, change)
     clinics = await permitted(world, after, id_, "u", before if exists else None)
     await check_zone(world, after)
+    if type_ == "Appointment":
+        after = prepared(world, caller, after, before)
     if exists and before and same_content(parse(before.body), after):
         return Written(before, changed=False)
     written = await _write(world, caller, before, seen, after, id_, clinics)

@@ -39,7 +39,6 @@ class World:
 
     ``clock`` gives milliseconds since the epoch; where development moves it, ``wall`` is the real one.
     ``zone`` reads search values without an offset.
-    ``channels`` are the ways to people: e-mail, text messages, calls, push.
     ``memory`` is what this process remembers of tokens and keys.
     ``channels`` are the ways to people: e-mail, text messages, calls, push.
     ``bases`` are the absolute forms of our own FHIR base, ``hosts`` the names under which we may be asked.

@@ -31,6 +31,12 @@ PAST = {
     "services/subscriptions/sockets.py": "judges by the policy of the caller who bound the websocket",
     "services/targets.py": "judges by writes.reached",
     "services/upkeep.py": "works for nobody",
+    "services/waitlist/answer.py": "judges by writes.reached; what an answer ends is the same patient's",
+    "services/waitlist/choosing.py": "judges by writes.reached",
+    "services/waitlist/entries.py": "ranks everybody who waits; what is shown of them goes through the view",
+    "services/waitlist/following.py": "works for nobody",
+    "services/waitlist/joining.py": "judges by resources.permitted; what it keeps is named by writes.check",
+    "services/waitlist/responses.py": "judges by writes.reached in what it calls",
     "services/wishes.py": "judges by writes.check_wish",
     "rest/operations/criteria.py": "names of the directory",
 }

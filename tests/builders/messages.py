@@ -97,7 +97,8 @@ class Practice(Clinic):
         """Move the clock of the server to an instant."""
         assert self.app is not None
         at = int(datetime.fromisoformat(text).timestamp() * 1000)
-        self.app.door.world = replace(self.world, clock=lambda: at, channels=self.channels)
+        world = self.world
+        self.app.door.world = replace(world, clock=lambda: at, wall=world.wall or world.clock)
 
     async def drained(self) -> None:
         """Everything that is due by the server's clock is done."""

@@ -120,6 +120,8 @@ async def test_the_same_wish_twice_is_one_entry(clinic: Waiting) -> None:
     assert len({one.json()["id"] for one in answers}) == 1
     assert (await clinic.join(**period | {"end": ("Date", "2027-01-09")})).status_code == 201
     assert (await clinic.join("other", **period)).status_code == 201
+    plain = [await clinic.join() for _ in range(2)]
+    assert [one.status_code for one in plain] == [201, 200], "what is not said is the same too"
 
 
 async def test_an_idempotency_key_gives_the_first_answer_again(clinic: Waiting) -> None:

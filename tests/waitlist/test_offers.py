@@ -10,6 +10,9 @@ import pytest
 
 from fhir_server.access.caller import Role
 from fhir_server.services import resources
+from fhir_server.services.following.table import PERFORMERS
+from fhir_server.services.world import World
+from fhir_server.store.work import Task
 from tests.builders.answers import refused
 from tests.builders.clinic import OWN, availability, parameters
 from tests.builders.visits import seconds
@@ -111,7 +114,7 @@ async def test_what_nobody_answers_goes_round_and_is_free_at_the_end(clinic: Wai
     await clinic.freed("09:00", patient="third")
     await clinic.follow(31)
     assert await clinic.states(first, second) == ["waitlist", "pending"]
-    assert await clinic.told(first) == ["waitlist-offer-ended"], "what was not told in time is not told any more"
+    assert await clinic.told(first) == [], "what was not told in time is not told any more, nor that it ended"
     await clinic.follow(62)
     assert await clinic.states(first, second) == ["waitlist", "waitlist"]
     assert "09:00" in await clinic.free()
@@ -370,3 +373,39 @@ async def test_new_hours_are_offered(clinic: Waiting) -> None:
     await clinic.follow()
     found = [await clinic.entry(one) for one in entries]
     assert [one.get("start") for one in found] == [clinic.at("13:00"), clinic.at("13:30")]
+
+
+async def test_who_was_told_of_an_offer_is_told_that_it_ended(clinic: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = await clinic.joined("pat")
+    told: list[tuple[str, int]] = []
+
+    async def send(world: World, task: Task) -> None:
+        if task.about["appointment"] == entry["id"]:
+            told.append((task.about["kind"], task.about["version"]))
+
+    monkeypatch.setitem(PERFORMERS, "message", send)
+    await clinic.freed("09:00", patient="other")
+    assert told == [("waitlist-offer", 2)]
+    await clinic.follow(31)
+    assert told[1:] == [("waitlist-offer-ended", 2)]
+
+
+async def test_staff_note_what_the_patient_says_and_may_take_an_offer_back(clinic: Waiting) -> None:
+    doc, org = f"Practitioner/{clinic.id('doc')}", f"Organization/{clinic.id('org')}"
+    await clinic.put({"resourceType": "Organization", "id": clinic.id("org"), "name": "clinic"})
+    await clinic.put({
+        "resourceType": "PractitionerRole", "id": clinic.id("role"), "practitioner": {"reference": doc},
+        "organization": {"reference": org},
+    })  # fmt: skip
+    desk = await clinic.token(Role.FRONT_DESK, f"Practitioner/{clinic.id('desk')}", clinics=frozenset({org}))
+    entry = await clinic.joined("pat", practitioner=reference(doc))
+    await clinic.freed("09:00", patient="other")
+    answer = await clinic.respond(entry, "declined", headers=desk)
+    assert answer.status_code == 201, answer.text
+    start = {"schedule": reference(f"Schedule/{clinic.id('s')}"), "start": ("DateTime", clinic.at("12:00"))}
+    url = f"Appointment/{entry['id']}"
+    answer = await clinic.client.post(f"{url}/$offer", json=parameters(**start), headers=desk)
+    assert answer.status_code == 200, answer.text
+    answer = await clinic.client.post(f"{url}/$release", json=parameters(), headers=desk)
+    assert answer.status_code == 200, answer.text
+    assert [one for _, one in outcomes(await clinic.entry(entry))] == ["declined", "withdrawn"]

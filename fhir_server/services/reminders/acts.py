@@ -35,7 +35,7 @@ from fhir_server.settings import CANONICAL
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
 
-SCOPES = scopes.parse("patient/Appointment.rsu patient/Slot.rs patient/Schedule.rs patient/HealthcareService.rs")
+SCOPES = scopes.parse("patient/Appointment.rus patient/Slot.rs patient/Schedule.rs patient/HealthcareService.rs")
 PATIENT_REASON = {"coding": [{"system": f"{CANONICAL}CodeSystem/cancellation-reason", "code": "patient-request"}]}
 DAYS = 21
 """How far ahead other times are offered."""
@@ -164,6 +164,16 @@ def _consent(world: World, patient: str, medium: str, *, permitted: bool) -> dic
         "policyRule": {"coding": [rule]},
         "provision": {"type": "permit" if permitted else "deny", "code": [coded(MEDIUM_SYSTEM, medium)]},
     }
+
+
+async def show(world: World, who: Patient, visit: Visit) -> None:
+    """Record that somebody is shown an appointment."""
+    _, caller = await _as(world, who, "read")
+    found = await world.store.resources.get("Appointment", visit.id)
+    touched = Accessed("Appointment", visit.id, found.version if found else 0, tuple(visit.patients))
+    await world.record.add(
+        by(caller, "read", at=world.unmoved().clock(), outcome=SUCCESS, network=who.network, objects=(touched,))
+    )
 
 
 async def seen(world: World, who: Patient, appointment: str) -> Visit | None:

@@ -82,18 +82,25 @@ async def accept(
 
 
 async def decline(
-    world: World, caller: Caller, id_: str, named: Named = UNNAMED, *, also: Also | None = None
+    world: World,
+    caller: Caller,
+    id_: str,
+    named: Named = UNNAMED,
+    *,
+    outcome: Literal["", "declined", "withdrawn"] = "",
+    also: Also | None = None,
 ) -> Stored:
-    """Let the entry wait again; the time is free at once. Staff take the offer back.
+    """Let the entry wait again; the time is free at once.
 
+    :param outcome: what is noted; empty: staff take the offer back, anybody else declines it.
     :raises Problem: as :func:`accept`.
     """
-    outcome: Literal["withdrawn", "declined"] = "withdrawn" if caller.role in STAFF else "declined"
+    said: Literal["declined", "withdrawn"] = outcome or ("withdrawn" if caller.role in STAFF else "declined")
 
     async def work() -> Stored:
         offered = await open_offer(world, id_, named)
         await writes.check_scope(world, parse(offered.body), "u")
-        return await _back(world, offered, outcome, also)
+        return await _back(world, offered, said, also)
 
     return await afresh(work)
 
@@ -205,8 +212,8 @@ async def _back(
         )  # fmt: skip
         await unit.replace(current, written, index)
         await world.store.work.withdraw(unit, TIMER, current.id)
-        await unsay(world, unit, current)
-        if outcome != "declined":
+        told = await unsay(world, unit, current)
+        if told and outcome != "declined":
             await tell(world, unit, "waitlist-offer-ended", current, at)
         if also:
             await also(unit, at)

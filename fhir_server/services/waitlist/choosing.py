@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fhir_server.access.caller import STAFF, Role
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
+from fhir_server.scheduling.waitlist import Entry
 from fhir_server.scheduling.waitlist_terms import Deadline, completed, deadline
 from fhir_server.services.access import writes
 from fhir_server.services.booking import Refused, Wish, afresh, check_years, policy_of
@@ -56,7 +57,7 @@ async def offer_to(world: World, caller: Caller, id_: str, choice: Choice) -> St
         if entry is None:
             text = "this is no entry of the waitlist"
             raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
-        wish = replace(await _wish(world, choice, entry.services), patients=(entry.patient,), channel="waitlist")
+        wish = replace(await _wish(world, choice, entry), patients=(entry.patient,), channel="waitlist")
         await writes.check_wish(world, caller, wish, "appointment")
         chosen = Chosen(found, wish, _deadline(world, wish, choice.length), "staff")
         try:
@@ -77,7 +78,7 @@ def _deadline(world: World, wish: Wish, length: int | None) -> Deadline:
     return found
 
 
-async def _wish(world: World, choice: Choice, services: frozenset[str]) -> Wish:
+async def _wish(world: World, choice: Choice, entry: Entry) -> Wish:
     if choice.proposal:
         return await of_proposal(world, choice.proposal, "appointment")
     if choice.slots:
@@ -88,11 +89,12 @@ async def _wish(world: World, choice: Choice, services: frozenset[str]) -> Wish:
     facts = (await world.catalogue.schedules([choice.schedule])).get(choice.schedule)
     if facts is None:
         raise problem(Category.NOT_FOUND, "no such Schedule", "schedule")
-    wanted = [choice.service] if choice.service else [one for one in facts.offers if one in services]
+    wanted = [choice.service] if choice.service else [one for one in facts.offers if one in entry.services]
     known = await world.catalogue.services(wanted[:1])
     service: ServiceFacts | None = next(iter(known.values()), None)
     if service is None:
         raise problem(Category.RULE, "the Schedule does not offer what the entry waits for", "service", "not-offered")
-    end = choice.start + service.terms.durations[0]
+    lengths = service.terms.durations
+    end = choice.start + (entry.duration if entry.duration in lengths else lengths[0])
     check_years(choice.start, end, "start")
     return Wish(choice.start, end, (facts,), service)

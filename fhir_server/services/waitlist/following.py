@@ -4,17 +4,19 @@ begins to wait. All of it is work planned in the unit that tells the facts; seve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fhir_server.fhir.json import parse
 from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.waitlist import barred, fits
+from fhir_server.services.book import cancel_in
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.following.performance import Again, Performer
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.waitlist import rounds
 from fhir_server.services.waitlist.answer import expire
-from fhir_server.services.waitlist.entries import WAITING, status_of, waiting
+from fhir_server.services.waitlist.entries import FOREVER, WAITING, status_of, waiting, windows_of
 from fhir_server.services.waitlist.offering import TIMER
 from fhir_server.services.waitlist.opened import DAYS_AHEAD, freed
 from fhir_server.services.waitlist.records import WAITS, is_offer
@@ -29,6 +31,11 @@ HOLD_END = "hold-end"
 
 LOOK = "waitlist-look"
 """Kind of work: whether something is free for an entry, under its id."""
+
+PERIOD_END = "waitlist-end"
+"""Kind of work: the end of the period for which somebody waits, under the entry's id."""
+
+TOO_LATE = {"text": "the requested period is over"}
 
 LOOKS = 20
 
@@ -68,11 +75,20 @@ def _timers(fact: Fact) -> Iterable[Plan]:
     return (Plan(HOLD_END, fact.reference, until * 1000),)
 
 
-def _looks(world: World, fact: Fact) -> Iterable[Plan]:
-    """Whoever begins to wait, waits for something else, or waits again."""
+def _looks(world: World, fact: Fact) -> Iterator[Plan]:
+    """Whoever begins to wait, waits for something else, or waits again; and until when."""
     if fact.type != "Appointment" or not fact.new or fact.new["status"] != WAITING:
-        return ()
-    return (Plan(LOOK, fact.after.id, world.clock()),)
+        return
+    yield Plan(LOOK, fact.after.id, world.clock())
+    until = _last(fact.new, world)
+    if until is not None:
+        yield Plan(PERIOD_END, fact.after.id, until * 1000)
+
+
+def _last(entry: Mapping[str, Any], world: World) -> int | None:
+    """The end of the last requested period in epoch seconds, None where it is open."""
+    until = max((one.end for one in windows_of(entry, world.zone)), default=FOREVER)
+    return None if until >= FOREVER else until
 
 
 async def end_hold(world: World, task: Task) -> Again | None:
@@ -97,6 +113,22 @@ async def end_offer(world: World, task: Task) -> Again | None:
         return Again(found.extra["expires"] * 1000)
     await expire(world, found)
     return None
+
+
+async def end_period(world: World, task: Task) -> Again | None:
+    """Performer of ``waitlist-end``: nobody waits for a time that cannot come any more."""
+
+    async def work(unit: Unit) -> Again | None:
+        found = await unit.get("Appointment", task.key)
+        if found is None or found.deleted or status_of(found) != WAITING:
+            return None
+        until = _last(parse(found.body), world)
+        if until is None or until > world.now():
+            return Again(until * 1000) if until else None
+        await cancel_in(world, unit, found, world.clock(), TOO_LATE)
+        return None
+
+    return await world.store.units.run(work, now=world.now())
 
 
 async def look(world: World, task: Task) -> Again | None:
@@ -150,4 +182,6 @@ async def _first_free(
 
 
 FOLLOWING = Following(follow, frozenset({"Appointment", "Slot", "Schedule"}))
-PERFORMING: dict[str, Performer] = {ROUND: rounds.perform, TIMER: end_offer, HOLD_END: end_hold, LOOK: look}
+PERFORMING: dict[str, Performer] = {
+    ROUND: rounds.perform, TIMER: end_offer, HOLD_END: end_hold, LOOK: look, PERIOD_END: end_period,
+}  # fmt: skip

@@ -12,7 +12,7 @@ from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.parameters import Moment
 from fhir_server.fhir.temporal import format_instant
-from fhir_server.scheduling.civil import day_interval
+from fhir_server.scheduling.civil import day_interval, local_day
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import resources
 from fhir_server.services.actors import reference_of
@@ -106,11 +106,17 @@ async def _zone(world: World, services: Iterable[str]) -> ZoneInfo:
 
 
 def _period(world: World, wished: Wished, zone: ZoneInfo) -> dict[str, str]:
-    low = _edge(wished.start, zone, last=False) if wished.start else world.now()
-    high = _edge(wished.end, zone, last=True) if wished.end else low + int(timedelta(days=DAYS_AHEAD).total_seconds())
-    if high <= max(low, world.now()):
+    """The requested period. What is not said is open, or ends with a day: who asks twice asks for the same."""
+    low = _edge(wished.start, zone, last=False) if wished.start else None
+    if wished.end:
+        high = _edge(wished.end, zone, last=True)
+    else:
+        last = local_day(zone, world.now() if low is None else low) + timedelta(days=DAYS_AHEAD)
+        high = day_interval(zone, last).end
+    if high <= max(world.now(), world.now() if low is None else low):
         raise problem(Category.INVALID, "the period ends before it starts, or is over", "end", "param-invalid")
-    return {"start": format_instant(low, zone), "end": format_instant(high, zone)}
+    start = {} if low is None else {"start": format_instant(low, zone)}
+    return {**start, "end": format_instant(high, zone)}
 
 
 def _edge(moment: Moment, zone: ZoneInfo, *, last: bool) -> int:

@@ -29,9 +29,13 @@ async def tell(world: World, unit: Unit, kind: Kind, offer: Stored, due: int) ->
     await world.store.work.plan(unit, MESSAGE, _key(kind, offer), due, about)
 
 
-async def unsay(world: World, unit: Unit, offer: Stored) -> None:
-    """Let an offer that is answered not be told any more, if it was not yet."""
-    await world.store.work.withdraw(unit, MESSAGE, _key("waitlist-offer", offer))
+async def unsay(world: World, unit: Unit, offer: Stored) -> bool:
+    """Let an offer that is over not be told any more; whether it was told already."""
+    key = _key("waitlist-offer", offer)
+    waits = await world.store.work.planned(MESSAGE, key)
+    if waits:
+        await world.store.work.withdraw(unit, MESSAGE, key)
+    return waits is None
 
 
 def _key(kind: Kind, offer: Stored) -> str:

@@ -12,6 +12,7 @@ from fhir_server.fhir import references
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.services.actors import reference_of
+from fhir_server.services.booking import Already
 from fhir_server.services.keyed import Keyed
 from fhir_server.services.versions import version_of
 from fhir_server.services.waitlist.answer import Named, accept, check, decline
@@ -31,10 +32,12 @@ async def respond(
     before: Stored | None = None,
     keyed: Keyed | None = None,
     method: str = "PUT",
+    already: Already | None = None,
 ) -> Stored | None:
     """Store a response that answers an offer, and do what it says; None for one that answers none.
 
     :param before: the version of the response that this one replaces.
+    :param already: asked first in the transaction; what it finds is the answer (a conditional create).
     :raises Problem: 409 ``hold-expired`` for a *yes* to an offer that is over, and what booking refuses.
     """
     said = response.get("participantStatus")
@@ -52,6 +55,8 @@ async def respond(
     written: list[Stored] = []
 
     async def also(unit: Unit, at: int) -> None:
+        if already and (known := await already(unit)):
+            raise _Known(known)
         version = before.version + 1 if before else 1
         after, index = version_of(
             world, dict(response), id_=id_, version=version, at=at, method=method, clinics=clinics
@@ -61,9 +66,20 @@ async def respond(
             await keyed.remember(world, unit, after, 201)
         written[:] = [after]
 
-    act = accept if said == "accepted" else decline
-    await act(world, caller, found.id, _named(response), also=also)
+    try:
+        if said == "accepted":
+            await accept(world, caller, found.id, _named(response), also=also)
+        else:
+            await decline(world, caller, found.id, _named(response), outcome="declined", also=also)
+    except _Known as known:
+        return known.found
     return written[0]
+
+
+class _Known(Exception):  # noqa: N818  a state of the world: the answer was given before
+    def __init__(self, found: Stored) -> None:
+        super().__init__()
+        self.found = found
 
 
 async def _is_patients(world: World, response: Mapping[str, Any], found: Stored) -> bool:

@@ -6,6 +6,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Clickjacking_Defense_Cheat_Sheet.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,13 +29,23 @@ _HOST = re.compile(r"[A-Za-z0-9.\-]+(?::\d{1,5})?", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*", re.ASCII)
 
 
-def render(template: str, status: int = 200, *, secure: bool, redirect_uri: str = "", **values: Any) -> HTMLResponse:
+def render(
+    template: str,
+    status: int = 200,
+    *,
+    secure: bool,
+    redirect_uri: str = "",
+    language: str = LANGUAGE,
+    texts: Mapping[str, str] | None = None,
+    **values: Any,
+) -> HTMLResponse:
     """A page.
 
     :param secure: people come by https.
     :param redirect_uri: where a form of the page may lead in the end, beside ourselves.
+    :param texts: what it says, in its language; without them what the pages of the login say.
     """
-    text = _ENVIRONMENT.get_template(template).render(t=TEXTS[LANGUAGE], lang=LANGUAGE, **values)
+    text = _ENVIRONMENT.get_template(template).render(t=texts or TEXTS[LANGUAGE], lang=language, **values)
     answer = HTMLResponse(text, status)
     answer.headers.update(headers(secure=secure, redirect_uri=redirect_uri))
     return answer

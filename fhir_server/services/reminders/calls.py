@@ -1,0 +1,90 @@
+"""Keys that are pressed in a call: 1 confirms, 2 asks for another time, 3 cancels."""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape, quoteattr
+
+from fhir_server.errors import Problem
+from fhir_server.fhir.json import parse
+from fhir_server.messages.rendering import render
+from fhir_server.messages.segments import plain
+from fhir_server.messages.templates import Kind
+from fhir_server.remote.reports import Keypress
+from fhir_server.remote.sending import NotSent
+from fhir_server.remote.sms import Text
+from fhir_server.remote.voice import VOICES
+from fhir_server.services.reminders import acts, delivery, links, requests
+from fhir_server.services.reminders.contents import Clinic, clinic_of, facts_of, zone_of
+from fhir_server.services.reminders.people import Person, person
+from fhir_server.services.reminders.replies import reply
+from fhir_server.services.reminders.reports import find, request_of
+from fhir_server.services.reminders.visits import Visit
+from fhir_server.services.world import World
+
+BY = "telephone-key"
+_ACTS = {"1": "confirm", "2": "reschedule", "3": "cancel"}
+_NOTHING = "<Response><Hangup/></Response>"
+
+
+async def pressed(world: World, key: Keypress, id_: str) -> str:
+    """What Twilio says next (TwiML); a call of which we know nothing ends.
+
+    :param id_: our id of the call, from the URL that it was given.
+    """
+    call = await find(world, "twilio", key.message_id, id_)
+    request = await world.store.resources.get(requests.TYPE, request_of(call)) if call else None
+    if request is None or request.deleted or not requests.is_ours(parse(request.body)):
+        return _NOTHING
+    asked = requests.read(request)
+    who = acts.Patient(asked.patient, BY)
+    visit = await acts.seen(world, who, asked.appointment)
+    receiver = await person(world, world.store.resources, asked.patient, visit)
+    if visit is None or receiver is None:
+        return _NOTHING
+    clinic = await clinic_of(world, visit)
+    act = _ACTS.get(key.digits, "")
+    return _twiml(receiver.language, await _words(world, asked, visit, receiver, clinic, act))
+
+
+async def _words(
+    world: World, asked: requests.Request, visit: Visit, receiver: Person, clinic: Clinic, act: str
+) -> str:
+    who = acts.Patient(receiver.reference, BY)
+    said: Kind = "not-understood"
+    try:
+        if act in {"confirm", "reschedule"} and not asked.is_for(visit.start):
+            said = "not-understood"
+        elif act == "confirm":
+            await acts.confirm(world, who, visit.id)
+            said = "confirmed"
+        elif act == "cancel":
+            await acts.cancel(world, who, visit.id)
+            said = "cancelled"
+        elif act == "reschedule":
+            texted = await _text_link(world, asked, visit, receiver, clinic)
+            return reply("texted" if texted else "call-us", receiver.language, clinic=clinic.name, phone=clinic.phone)
+    except Problem as refused:
+        late = any(one.code == "cutoff-passed" for one in refused.issues)
+        return reply("too-late" if late else "failed", receiver.language, clinic=clinic.name, phone=clinic.phone)
+    facts = await facts_of(world, visit, clinic)
+    return render(said, receiver.language, facts, clinic.texts, zone_of(visit, receiver)).voice
+
+
+async def _text_link(world: World, asked: requests.Request, visit: Visit, receiver: Person, clinic: Clinic) -> bool:
+    """Send a link to other times to the phone; False where that cannot be."""
+    if "sms" not in receiver.usable(visit.policy.consent_required) or world.channels.sms is None:
+        return False
+    about = links.About(f"{asked.id}-key", visit.id, receiver.reference, visit.start)
+    link = await links.make(world, about, "reschedule", visit.start)
+    text = plain(reply("other-time", receiver.language, clinic=clinic.name, phone=clinic.phone, link=link))
+    message = Text(f"{asked.id}-key", receiver.texts[0], text)
+    try:
+        await delivery.hand_over(world, delivery.Composed((message,), ("",), text))
+    except NotSent:
+        return False
+    return True
+
+
+def _twiml(language: str, text: str) -> str:
+    spoken = VOICES.get(language.lower(), language)
+    return f"<Response><Say language={quoteattr(spoken)}>{escape(text)}</Say><Hangup/></Response>"

@@ -1,0 +1,148 @@
+"""``/a/[text]``: the page of a link in a message. GET shows, POST does; nobody logs in for that one act.
+
+Nothing of the patient stands in the URL, the page sends no referrer, and whoever opens many links waits.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fhir_server.errors import Problem
+from fhir_server.log import get_logger
+from fhir_server.remote import throttle
+from fhir_server.services.reminders import use_link
+from fhir_server.services.reminders.use_link import Opened
+from fhir_server.services.world import World
+from fhir_server.smart import requests
+from fhir_server.smart.answers import Entrance
+from fhir_server.smart.pages.link_texts import TEXTS
+from fhir_server.smart.pages.rendering import LANGUAGE, render
+from fhir_server.store.driver import PyMongoError
+
+LIMIT = "60/minute"
+BODY_LIMIT = 16 * 1024
+
+log = get_logger("links")
+
+
+def router(door: Entrance) -> APIRouter:
+    """The route of links."""
+
+    async def link(request: Request) -> Response:
+        world = door.world
+        if world is None:
+            return _plain("away", 503, LANGUAGE, secure=False, retry="5")
+        try:
+            return await _served(world, request)
+        except PyMongoError as failed:
+            log.warning("database did not answer", fault=type(failed).__name__)
+            return _plain("away", 503, LANGUAGE, secure=_secure(world), retry="5")
+        except Exception:
+            log.exception("link failed")  # without the path, which is a key
+            return _plain("away", 500, LANGUAGE, secure=_secure(world))
+
+    api = APIRouter(include_in_schema=False)
+    api.add_route("/a/{text}", link, ["GET", "POST"])
+    return api
+
+
+def _secure(world: World) -> bool:
+    return world.settings.issuer.startswith("https:")
+
+
+async def _served(world: World, request: Request) -> Response:
+    address = requests.address(request)
+    wait = await throttle.allow(world.settings, f"link:address:{address}", LIMIT)
+    if wait:
+        return _plain("many", 429, LANGUAGE, secure=_secure(world), retry=str(int(wait) + 1))
+    text = request.path_params["text"]
+    if request.method == "POST":
+        return await _use(world, text, await _chosen(request), address)
+    opened = await use_link.look(world, text, network=address)
+    return _unknown(world) if opened is None else _page(world, opened)
+
+
+async def _use(world: World, text: str, proposal: str, address: str) -> Response:
+    try:
+        opened = await use_link.use(world, text, proposal, network=address)
+    except Problem as refused:
+        if refused.category.status == 503:
+            return _plain("away", 503, LANGUAGE, secure=_secure(world), retry="5")
+        again = await use_link.look(world, text, network=address)
+        return _unknown(world) if again is None else _refused(world, again, refused, chose=bool(proposal))
+    return _unknown(world) if opened is None else _page(world, opened)
+
+
+async def _chosen(request: Request) -> str:
+    """The time that was chosen in the form; empty for anything else."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            return ""
+    try:
+        return dict(parse_qsl(body.decode(), max_num_fields=20)).get("time", "")
+    except ValueError:
+        return ""
+
+
+def _page(world: World, opened: Opened, fault: str = "", status: int = 200) -> Response:
+    t, act = TEXTS[opened.language], opened.link.act
+    note = button = ""
+    title = t["over_title"]
+    if opened.state == "open":
+        title, button = t[f"{act}_title"], t[f"{act}_button"]
+        note = t.get(f"{act}_hint", "")
+        if act == "reschedule" and not opened.times:
+            button, note = "", t["reschedule_none"]
+    elif opened.state == "used":
+        title, note = t[f"{opened.link.outcome}_title"], t[opened.link.outcome]
+    else:
+        note, status = t[opened.state], 410
+    return _rendered(world, opened, status, title=title, note=note, button=button, fault=fault)
+
+
+def _refused(world: World, opened: Opened, refused: Problem, *, chose: bool) -> Response:
+    t = TEXTS[opened.language]
+    if opened.state != "open":
+        return _page(world, opened)
+    if use_link.is_taken(refused) and opened.link.act == "reschedule":
+        fault = t["reschedule_taken" if chose else "reschedule_choose"]
+        return _page(world, opened, fault, refused.category.status)
+    fault = t["late" if use_link.is_late(refused) else "failed"]
+    title = t[f"{opened.link.act}_title"]
+    return _rendered(world, opened, refused.category.status, title=title, note="", button="", fault=fault)
+
+
+def _rendered(world: World, opened: Opened, status: int, **values: Any) -> Response:
+    numbered = [
+        {"number": number, "proposal": one.proposal, "day": one.day, "time": one.time}
+        for number, one in enumerate(opened.times, 1)
+    ]
+    times = [(day, list(listed)) for day, listed in groupby(numbered, key=lambda one: one["day"])]
+    return render(
+        "link.html", status, secure=_secure(world), language=opened.language, texts=TEXTS[opened.language],
+        said=opened.said, times=times if values["button"] else [], act=opened.link.act, phone=opened.clinic.phone,
+        **values,
+    )  # fmt: skip
+
+
+def _unknown(world: World) -> Response:
+    return _plain("unknown", 404, LANGUAGE, secure=_secure(world), title="over_title")
+
+
+def _plain(name: str, status: int, language: str, *, secure: bool, retry: str = "", title: str = "") -> Response:
+    t = TEXTS[language]
+    answer = render(
+        "link.html", status, secure=secure, language=language, texts=t, title=t[title or f"{name}_title"],
+        note=t[name], button="", fault="", said={}, times=[], act="", phone="",
+    )  # fmt: skip
+    if retry:
+        answer.headers["Retry-After"] = retry
+    return answer

@@ -1,0 +1,259 @@
+"""Links in messages: one act without a login, once, for one person, as long as it makes sense."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from fhir_server.store.links import LINKS, digest
+from tests.builders.clinic import duration, part, proposals
+from tests.builders.messages import Practice, rule
+
+LINK = re.compile(r"http://fhir\.test(/a/[\w-]{24})")
+LABELS = {
+    "confirm": "Confirm",
+    "reschedule": "Choose another time",
+    "cancel": "Cancel",
+    "unsubscribe": "No more e-mail",
+}
+
+
+async def _asked(practice: Practice, *policy: dict[str, Any], **person: Any) -> dict[str, Any]:
+    """An appointment whose patient was asked by e-mail whether they come."""
+    await practice.opened(rule("confirmation-request", 3, "d", "email"), part("notices", "Boolean", False), *policy)
+    await practice.person(**person)
+    booked = await practice.booked("14:00", day=10)
+    await practice.until(practice.at("14:01", 7))
+    return booked
+
+
+def _links(practice: Practice) -> dict[str, str]:
+    """Paths by act, from the last e-mail."""
+    text = practice.sent("email")[-1].text
+    found = {}
+    for act, label in LABELS.items():
+        line = next((one for one in text.split("\n") if one.startswith(label)), "")
+        if match := LINK.search(line):
+            found[act] = match[1]
+    return found
+
+
+async def _state(practice: Practice, booked: dict[str, Any]) -> tuple[str, str]:
+    found = (await practice.client.get(f"Appointment/{booked['id']}")).json()
+    mine = next(one for one in found["participant"] if one["actor"]["reference"].startswith("Patient/"))
+    return found["status"], mine["status"]
+
+
+async def test_an_email_has_a_link_for_each_act(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    found = _links(practice)
+    assert set(found) == set(LABELS)
+    assert len(set(found.values())) == 4
+    for path in found.values():
+        page = await http.get(path)
+        assert page.status_code == 200
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert page.headers["referrer-policy"] == "no-referrer"
+        assert page.headers["cache-control"] == "no-store"
+        assert "<script" not in page.text
+        assert "Sample" not in page.text, "the page names nobody"
+    assert await _state(practice, booked) == ("booked", "needs-action"), (
+        "opening does nothing: mail scanners open links"
+    )
+
+
+async def test_confirm_and_open_it_again(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    path = _links(practice)["confirm"]
+    assert "Will you come?" in (await http.get(path)).text
+    done = await http.post(path)
+    assert (done.status_code, "is confirmed" in done.text) == (200, True)
+    assert await _state(practice, booked) == ("booked", "accepted")
+    version = (await practice.client.get(f"Appointment/{booked['id']}")).json()["meta"]["versionId"]
+    for answer in (await http.post(path), await http.get(path)):
+        assert "is confirmed" in answer.text
+        assert "<button" not in answer.text
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["meta"]["versionId"] == version
+
+
+async def test_cancel(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    found = _links(practice)
+    done = await http.post(found["cancel"])
+    assert (done.status_code, "is cancelled" in done.text) == (200, True)
+    assert await _state(practice, booked) == ("cancelled", "declined")
+    assert "is cancelled" in (await http.get(found["cancel"])).text
+    for act in ("confirm", "reschedule"):
+        for answer in (await http.get(found[act]), await http.post(found[act])):
+            assert (answer.status_code, "<button" in answer.text) == (410, False)
+
+
+async def test_the_cut_off_is_obeyed_and_said(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice, part("cancelCutoff", "Duration", duration(5 * 1440)))
+    refused = await http.post(_links(practice)["cancel"])
+    assert (refused.status_code, "too late" in refused.text) == (422, True)
+    assert "+1 555 201 0199" in refused.text
+    assert await _state(practice, booked) == ("booked", "needs-action")
+
+
+async def test_another_time(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    path = _links(practice)["reschedule"]
+    page = await http.get(path)
+    choices = re.findall(r'name="time" value="([^"]+)"', page.text)
+    assert len(choices) == len(set(choices)) == 30
+    nothing = await http.post(path)
+    assert (nothing.status_code, "Choose one of the times" in nothing.text) == (422, True)
+    strange = await http.post(path, data={"time": "slot-nothing"})
+    assert (strange.status_code, "just taken" in strange.text) == (409, True)
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == booked["start"]
+    done = await http.post(path, data={"time": choices[4]})
+    assert (done.status_code, "at this time now" in done.text) == (200, True), done.text
+    moved = (await practice.client.get(f"Appointment/{booked['id']}")).json()
+    assert moved["start"] != booked["start"]
+    assert (moved["status"], moved["id"]) == ("booked", booked["id"])
+    again = await http.post(path, data={"time": choices[5]})
+    assert "at this time now" in again.text
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == moved["start"]
+    # The other links of the same message are about the time that it had.
+    assert (await http.post(_links(practice)["confirm"])).status_code == 410
+
+
+async def test_a_time_that_somebody_took_meanwhile(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    other = await practice.person("other")
+    path = _links(practice)["reschedule"]
+    choices = re.findall(r'name="time" value="([^"]+)"', (await http.get(path)).text)
+    found = await practice.find(
+        start=practice.at("14:01", 7), end=practice.at("23:59", 8), schedule=f"Schedule/{practice.id('cal')}"
+    )
+    assert (await practice.book(proposals(found)[0]["id"], other)).status_code == 201
+    refused = await http.post(path, data={"time": choices[0]})
+    assert (refused.status_code, "just taken" in refused.text) == (409, True)
+    again = re.findall(r'name="time" value="([^"]+)"', refused.text)
+    assert choices[0] not in again
+    assert choices[1] in again
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == booked["start"]
+
+
+async def test_no_more_mail_by_one_click(practice: Practice, http: Any) -> None:
+    """https://www.rfc-editor.org/rfc/rfc8058#section-3.1."""
+    booked = await _asked(practice)
+    path = _links(practice)["unsubscribe"]
+    assert "No more e-mail" in (await http.get(path)).text
+    done = await http.post(path, data={"List-Unsubscribe": "One-Click"})
+    assert done.status_code == 200
+    query = {"patient": f"Patient/{practice.id('pat')}", "status": "active"}
+    (entry,) = (await practice.client.get("Consent", params=query)).json()["entry"]
+    assert entry["resource"]["provision"]["type"] == "deny"
+    assert await _state(practice, booked) == ("booked", "needs-action")
+
+
+async def test_when_it_ends(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    found = _links(practice)
+    practice.go(practice.at("14:00", 10))
+    for act in ("confirm", "reschedule", "cancel"):
+        for answer in (await http.get(found[act]), await http.post(found[act])):
+            assert (answer.status_code, "<button" in answer.text) == (410, False), act
+    assert await _state(practice, booked) == ("booked", "needs-action")
+    assert (await http.post(found["unsubscribe"])).status_code == 200
+
+
+async def test_moved_by_others_it_is_over(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    found = _links(practice)
+    await practice.act(booked["id"], "$reschedule", start=("DateTime", practice.at("15:00", 10)))
+    for act in ("confirm", "reschedule", "cancel"):
+        answer = await http.post(found[act])
+        assert (answer.status_code, "newer message" in answer.text) == (410, True), act
+    assert await _state(practice, booked) == ("booked", "needs-action")
+
+
+async def test_tampered_ones_open_nothing(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    path = _links(practice)["cancel"]
+    swapped = "A" if path[-1] != "A" else "B"
+    for wrong in (
+        path[:-1],
+        path + "x",
+        path[:-1] + swapped,
+        path.swapcase(),
+        "/a/" + "A" * 24,
+        "/a/%00",
+        "/a/../admin",
+    ):
+        for answer in (await http.get(wrong), await http.post(wrong)):
+            assert answer.status_code == 404, wrong
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert (await http.request(method, path)).status_code == 405
+    assert await _state(practice, booked) == ("booked", "needs-action")
+
+
+async def test_another_patient_who_takes_their_place(practice: Practice, http: Any) -> None:
+    """A link is for one patient: when somebody else has the appointment, it is over."""
+    booked = await _asked(practice)
+    path = _links(practice)["cancel"]
+    other = await practice.person("other")
+    people = [
+        {**one, "actor": {"reference": other}} if one["actor"]["reference"].startswith("Patient/") else one
+        for one in booked["participant"]
+    ]
+    await practice.put({**booked, "participant": people})
+    for answer in (await http.get(path), await http.post(path)):
+        assert answer.status_code == 410
+        assert "Main Street" not in answer.text
+    assert (await _state(practice, booked))[0] == "booked"
+
+
+async def test_what_is_stored_opens_nothing(practice: Practice) -> None:
+    await _asked(practice)
+    text = _links(practice)["confirm"].removeprefix("/a/")
+    collection = practice.world.store.connection.collection(LINKS)
+    (found,) = await collection.find({"_id": digest(text)}).to_list(None)
+    assert text not in str(found)
+    assert set(found) <= {
+        "_id",
+        "act",
+        "appointment",
+        "patient",
+        "start",
+        "request",
+        "expires",
+        "until",
+        "used",
+        "outcome",
+    }
+
+
+@pytest.mark.parametrize(("code", "words"), [("es", "¿Va a venir?"), ("de", "Kommen Sie?")])
+async def test_in_the_patients_language(practice: Practice, http: Any, code: str, words: str) -> None:
+    await practice.opened(rule("confirmation-request", 3, "d", "email"), part("notices", "Boolean", False))
+    await practice.person(communication=[{"language": {"coding": [{"code": code}]}}])
+    await practice.booked("14:00", day=10)
+    await practice.until(practice.at("14:01", 7))
+    path = LINK.search(practice.sent("email")[-1].text)
+    assert path
+    page = await http.get(path[1])
+    assert words in page.text
+    assert f'<html lang="{code}">' in page.text
+
+
+async def test_who_opens_many_waits(practice: Practice, http: Any) -> None:
+    await practice.opened()
+    codes = [(await http.get("/a/" + "B" * 24)).status_code for _ in range(75)]
+    assert (codes[0], codes[-1]) == (404, 429)
+    last = await http.get("/a/" + "B" * 24)
+    assert int(last.headers["Retry-After"]) > 0
+
+
+async def test_it_is_recorded_as_what_it_was(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    assert (await http.post(_links(practice)["confirm"])).status_code == 200
+    found = await practice.world.store.resources.get("Appointment", booked["id"])
+    assert found is not None
+    assert (found.extra["by"]["client"], found.extra["by"]["role"]) == ("message-link", "patient")
+    key = f"Appointment/{booked['id']}/{found.version}"
+    assert await practice.world.store.audit.has_written([key]) == {key}
