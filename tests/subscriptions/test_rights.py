@@ -30,10 +30,12 @@ async def patients_app(emr: Subscriber, issuer: Issuer, patient: str, scopes: st
     return replace(emr, token=token, made=[]), who
 
 
-async def test_others_are_told_that_it_is_not_there(emr: Subscriber) -> None:
+async def test_others_are_told_that_it_is_not_there(emr: Subscriber, issuer: Issuer) -> None:
     """N10, N25, C6."""
-    made = await emr.active(headers=("Authorization: Bearer secret",))
-    other = replace(emr, name=f"{emr.name}-other", made=[])
+    some = "system/Subscription.cruds system/Organization.rs"
+    emr.token, other_token = [await issuer.backend(emr.name + end, some) for end in ("", "-other")]
+    made = await emr.active("Organization?active=true", headers=("Authorization: Bearer secret",))
+    other = replace(emr, token=other_token, made=[])
     for method, url in (
         ("GET", ""), ("GET", "/_history"), ("GET", "/_history/1"), ("DELETE", ""), ("GET", "/$status"),
         ("GET", "/$events"), ("POST", "/$resend"), ("POST", "/$rotate-secret"), ("GET", "/$get-ws-binding-token"),
@@ -53,7 +55,7 @@ async def test_others_are_told_that_it_is_not_there(emr: Subscriber) -> None:
         "_history?_count=50",
         "Subscription/$status",
         f"Subscription/$status?id={made['id']}",
-        "?_type=Subscription,Slot&_count=5",
+        "?_type=Subscription,Organization&_count=5",
     ):
         answer = await other.ask("GET", url)
         assert answer.status_code == 200, answer.text

@@ -81,7 +81,6 @@ class Sight:
         if policy.unlimited_for(fact.type, "rs"):
             return True
         if (key, fact.type) not in self.clauses:
-            await policy.begin(self.world)
             self.clauses[key, fact.type] = await policy.sees(self.world.under(policy), fact.type)
         clauses = self.clauses[key, fact.type]
         if clauses is None:
