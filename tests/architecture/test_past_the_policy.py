@@ -26,6 +26,7 @@ PAST = {
     "services/no_show/": "works for nobody; a booking learns only whether a rule applies",
     "services/published.py": "times that are taken; nothing of them leaves",
     "services/rebuild.py": "works for nobody",
+    "services/reminders/": "works for the patient alone whom a message, link or number is for",
     "services/reschedule.py": "judges by writes.reached",
     "services/resources.py": "reads and writes behind the view and writes.check",
     "services/responses.py": "what is answered was judged by writes.check",

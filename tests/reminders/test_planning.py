@@ -275,3 +275,17 @@ async def test_a_clinics_text_is_checked_when_it_is_written(
     (issue,) = answer.json()["issue"]
     assert words in issue["details"]["text"]
     assert issue["expression"] == ["Organization.extension[0]"]
+
+
+async def test_what_was_sent_is_not_sent_again(practice: Practice) -> None:
+    """A patient who moves to the west after the reminder: it would be due once more by their clock there."""
+    await practice.opened(rule("reminder", 2, "h", "sms"), part("notices", "Boolean", False))
+    await practice.person()
+    booked = await practice.booked("09:00", day=10)
+    await practice.until(practice.at("21:30", 9))
+    assert len(practice.texts()) == 1
+    zone = {"url": "http://hl7.org/fhir/StructureDefinition/timezone", "valueCode": "America/Los_Angeles"}
+    await practice.person(address=[{"city": "Los Angeles", "extension": [zone]}])
+    await practice.until(practice.at("08:59", 10))
+    assert len(practice.texts()) == 1
+    assert [one["status"] for one in await practice.requests(booked["id"])] == ["completed"]

@@ -7,6 +7,7 @@ from fhir_server.services.following.fact import Following
 from fhir_server.services.following.performance import Performer
 from fhir_server.services.no_show import flags, telling, watching
 from fhir_server.services.reminders import follow as reminders
+from fhir_server.services.reminders.offers import tell
 from fhir_server.services.reminders.release import release
 from fhir_server.services.reminders.requests import REMINDER
 from fhir_server.services.reminders.send import send
@@ -16,6 +17,7 @@ from fhir_server.services.subscriptions.resend import resend
 from fhir_server.services.subscriptions.terms import NOT_TOLD
 from fhir_server.services.subscriptions.writing import DELIVERY, RESEND
 from fhir_server.services.waitlist import following as waitlist
+from fhir_server.services.waitlist.messages import MESSAGE
 
 FOLLOWERS: dict[str, Following] = {
     "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD),
@@ -33,6 +35,7 @@ PERFORMERS: dict[str, Performer] = {
     watching.WATCH: watching.watch,
     telling.TELL: telling.tell,
     flags.LAPSE: flags.lapse,
+    MESSAGE: tell,
     **waitlist.PERFORMING,
 }
 """Kind of work → who does it."""

@@ -73,7 +73,7 @@ def _patient_of(world: World, fact: Fact) -> str:
 
 async def _future(world: World, unit: Unit, patient: str) -> list[str]:
     """Booked appointments of a patient that lie ahead."""
-    where = {"idx.patient": patient, "idx.status": "=booked", "idx.date.l": {"$gte": world.clock()}}
+    where = {"idx.actor": patient, "idx.status": "=booked", "idx.date.l": {"$gte": world.clock()}}
     rows = await unit.find("Appointment", where, fields={"_id": 1})
     return sorted(one["_id"] for one in rows)
 

@@ -125,8 +125,8 @@ async def put(world: World, unit: Unit, one: Wanted, known: Request | None, at: 
     :param known: the version that is there: it gets another time or other channels, or is wanted again.
     :param at: milliseconds since the epoch.
     """
-    if known and known.status == "active" and (known.due, known.media) == (one.due, one.media):
-        return
+    if known and (known.status == "completed" or _same(known, one)):
+        return  # what was sent for this time of the appointment is not sent again
     before = known.stored if known else None
     resource = parse(before.body) if before else _composed(one, at)
     resource["status"] = "active"
@@ -135,6 +135,10 @@ async def put(world: World, unit: Unit, one: Wanted, known: Request | None, at: 
     resource["occurrenceDateTime"] = instant(one.due * 1000)
     await _write(world, unit, resource, one.id, before, at, one.clinics)
     await world.store.work.plan(unit, REMINDER, one.id, one.due * 1000, {"appointment": one.appointment})
+
+
+def _same(known: Request, one: Wanted) -> bool:
+    return known.status == "active" and (known.due, known.media) == (one.due, one.media)
 
 
 async def end(world: World, unit: Unit, known: Request, status: str, at: int, reason: str = "") -> None:
