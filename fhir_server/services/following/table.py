@@ -5,6 +5,7 @@ from __future__ import annotations
 from fhir_server.fhir.types import HELD
 from fhir_server.services.following.fact import Following
 from fhir_server.services.following.performance import Performer
+from fhir_server.services.no_show import flags, telling, watching
 from fhir_server.services.reminders import follow as reminders
 from fhir_server.services.reminders.offers import tell
 from fhir_server.services.reminders.release import release
@@ -21,6 +22,7 @@ from fhir_server.services.waitlist.messages import MESSAGE
 FOLLOWERS: dict[str, Following] = {
     "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD),
     "reminders": reminders.FOLLOWING,
+    "attendance": watching.FOLLOWING,
     "waitlist": waitlist.FOLLOWING,
 }
 """Name → whoever follows, in the order in which they are told."""
@@ -30,6 +32,9 @@ PERFORMERS: dict[str, Performer] = {
     RESEND: resend,
     REMINDER: send,
     reminders.RELEASE: release,
+    watching.WATCH: watching.watch,
+    telling.TELL: telling.tell,
+    flags.LAPSE: flags.lapse,
     MESSAGE: tell,
     **waitlist.PERFORMING,
 }

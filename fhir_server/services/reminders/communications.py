@@ -18,7 +18,7 @@ from typing import Any
 from fhir_server.fhir.json import parse
 from fhir_server.services.reminders.people import MEDIUM_SYSTEM
 from fhir_server.services.reminders.requests import MESSAGE_SYSTEM, Request, coded
-from fhir_server.services.term_shapes import OWN
+from fhir_server.services.shapes import OWN
 from fhir_server.services.versions import instant, version_of
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL

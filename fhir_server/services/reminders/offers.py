@@ -11,7 +11,7 @@ from fhir_server.services.following.performance import Again
 from fhir_server.services.reminders import requests
 from fhir_server.services.reminders.people import person
 from fhir_server.services.reminders.visits import Visit, visit_of
-from fhir_server.services.term_shapes import OWN
+from fhir_server.services.shapes import OWN
 from fhir_server.services.waitlist.records import is_offer
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored

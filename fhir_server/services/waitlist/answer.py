@@ -147,13 +147,8 @@ async def accepted(world: World, booking: Booking, also: Also | None = None) -> 
     """
     hold = booking.hold
     assert hold is not None
-    entry = entry_of(hold, world.zone, world.bases)
-    kept = (
-        await world.store.resources.get("Appointment", entry.kept.partition("/")[2]) if entry and entry.kept else None
-    )
-    replaces = booking.replaces
-    if kept and not kept.deleted and takes_time(parse(kept.body)["status"]):
-        replaces = (*replaces, kept)
+    kept = await _kept(world, hold)
+    replaces = (*booking.replaces, kept) if kept else booking.replaces
     waits = hold.extra.get(WAITS) or ()
     if booking.wish.service:
         waits = [booking.wish.service.id, *booking.wish.service.tokens]
@@ -166,6 +161,17 @@ async def accepted(world: World, booking: Booking, also: Also | None = None) -> 
             await also(unit, at)
 
     return replace(booking, sent=closed(booking.sent, "accepted"), replaces=replaces, offered=True, then=then)
+
+
+async def _kept(world: World, hold: Stored) -> Stored | None:
+    """The appointment that the patient kept until now, and has alone; None where there is none any more."""
+    entry = entry_of(hold, world.zone, world.bases)
+    if entry is None or not entry.kept:
+        return None
+    found = await world.store.resources.get("Appointment", entry.kept.partition("/")[2])
+    if found is None or found.deleted or not takes_time(parse(found.body)["status"]):
+        return None
+    return found if set(found.extra.get("patients") or ()) == {entry.patient} else None
 
 
 async def _withdraw_others(world: World, unit: Unit, hold: Stored, waits: Any, at: int) -> None:

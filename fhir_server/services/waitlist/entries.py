@@ -18,12 +18,12 @@ from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.scheduling.waitlist import MOST_URGENT, Entry
 from fhir_server.services.actors import reference_of
-from fhir_server.services.term_shapes import DAYS
+from fhir_server.services.shapes import DAYS
 from fhir_server.services.versions import instant
 from fhir_server.services.waitlist.records import WAITS, codes_of, kept, offers_of, preferred
 from fhir_server.services.wishes import ESTABLISHED_SECONDS, seen_by
 from fhir_server.services.world import Caller, World
-from fhir_server.store.resources import Stored, stored
+from fhir_server.store.resources import Stored
 
 WAITING = "waitlist"
 FOREVER = 1 << 62
@@ -119,9 +119,13 @@ def prepared(world: World, caller: Caller, resource: dict[str, Any], before: Sto
     return found
 
 
-async def waiting(world: World, waits: Iterable[str]) -> list[tuple[Stored, Entry]]:
+Known = dict[tuple[str, int], tuple[Stored, Entry | None]]
+"""Entries that were read, by id and version: whoever looks several times reads what changed meanwhile."""
+
+
+async def waiting(world: World, waits: Iterable[str], known: Known | None = None) -> list[tuple[Stored, Entry]]:
     """Everybody who waits for one of these services or codes, those who are offered something too."""
-    return await _read(world, {WAITS: {"$in": sorted(waits)}})
+    return await _read(world, {WAITS: {"$in": sorted(waits)}}, known)
 
 
 async def waiting_in(
@@ -133,21 +137,26 @@ async def waiting_in(
     """
     if patients is None:
         where: dict[str, Any] = {WAITS: {"$exists": True}}
-        return await _read(world, where | ({} if clinics is None else {"clinics": {"$in": sorted(clinics)}}))
+        return await _read(world, where | ({} if clinics is None else {"clinics": {"$in": sorted(clinics)}}), None)
     own = await world.store.resources.find(
         "Appointment", {"patients": {"$in": sorted(patients)}, WAITS: {"$exists": True}}, fields={WAITS: 1}
     )
     return await waiting(world, {one for row in own for one in row[WAITS]})
 
 
-async def _read(world: World, where: Mapping[str, Any]) -> list[tuple[Stored, Entry]]:
+async def _read(world: World, where: Mapping[str, Any], known: Known | None) -> list[tuple[Stored, Entry]]:
     """Entries by a filter.
 
     The appointment that somebody keeps counts as it is now; one that takes no time any more is kept no more.
     """
-    rows = await world.store.resources.find("Appointment", where, fields={"idx": 0})
-    read = [stored("Appointment", row) for row in rows]
-    found = [(one, entry) for one in read if (entry := entry_of(one, world.zone, world.bases))]
+    known = {} if known is None else known
+    rows = await world.store.resources.find("Appointment", where, fields={"v": 1})
+    current = {row["_id"]: row["v"] for row in rows}
+    changed = [id_ for id_, version in current.items() if (id_, version) not in known]
+    for one in await world.store.resources.get_many("Appointment", changed):
+        current[one.id] = one.version
+        known[one.id, one.version] = one, entry_of(one, world.zone, world.bases)
+    found = [(each, entry) for each, entry in (known[key] for key in current.items() if key in known) if entry]
     names = {entry.kept.partition("/")[2] for _, entry in found if entry.kept}
     starts = {
         one.reference: instant_seconds(resource["start"])

@@ -205,6 +205,6 @@ async def _check_kept(world: World, resource: Mapping[str, Any], patient: str, p
         return
     found = await world.store.resources.get("Appointment", kept.partition("/")[2])
     held = parse(found.body) if found and not found.deleted else {}
-    if patient not in patients_of(held, world.bases) or not takes_time(held["status"]) or "start" not in held:
-        text = "the appointment to be kept is none that this patient has"
+    if patients_of(held, world.bases) != [patient] or not takes_time(held["status"]) or "start" not in held:
+        text = "the appointment to be kept is none that this patient has alone"
         raise problem(Category.RULE, text, place or "keep-appointment", "not-eligible")

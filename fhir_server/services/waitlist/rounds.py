@@ -17,7 +17,7 @@ from fhir_server.scheduling.waitlist_terms import Deadline, WaitlistTerms, compl
 from fhir_server.services.booking import Changed, Refused
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
 from fhir_server.services.following.performance import Again
-from fhir_server.services.waitlist.entries import WAITING, established, status_of, waiting
+from fhir_server.services.waitlist.entries import Known, established, waiting
 from fhir_server.services.waitlist.offering import Chosen, offer
 from fhir_server.services.waitlist.times import Found, free_times, services_of, waits_for
 from fhir_server.services.world import World
@@ -41,12 +41,13 @@ async def perform(world: World, task: Task) -> Again | None:
 async def hold_round(world: World, schedule: str, interval: Interval) -> int:
     """Offer what is free in an interval; how many offers were made."""
     made = 0
+    known: Known = {}
     passed: set[tuple[str, int, int, str]] = set()
     for _ in range(MOST):
         facts = (await world.catalogue.schedules([schedule])).get(schedule)
         if facts is None or not facts.active or interval.end <= world.now():
             return made
-        chosen = await _next(world, facts, interval, passed)
+        chosen = await _next(world, facts, interval, passed, known)
         if chosen is None:
             return made
         try:
@@ -65,14 +66,14 @@ async def hold_round(world: World, schedule: str, interval: Interval) -> int:
 
 
 async def _next(
-    world: World, facts: ScheduleFacts, interval: Interval, passed: set[tuple[str, int, int, str]]
+    world: World, facts: ScheduleFacts, interval: Interval, passed: set[tuple[str, int, int, str]], known: Known
 ) -> Chosen | None:
     """The first who may be offered a time, with the earliest that fits; None when nobody is left."""
     services = await services_of(world, facts)
-    known = await waiting(world, waits_for(facts, services))
-    ready = {stored.id: stored for stored, _ in known if status_of(stored) == WAITING}
-    asked = {entry.patient for _, entry in known if entry.is_offered}
-    entries = [entry for _, entry in known if entry.id in ready and entry.patient not in asked]
+    everybody = await waiting(world, waits_for(facts, services), known)
+    ready = {stored.id: stored for stored, entry in everybody if not entry.is_offered}
+    asked = {entry.patient for _, entry in everybody if entry.is_offered}
+    entries = [entry for _, entry in everybody if entry.id in ready and entry.patient not in asked]
     if not entries:
         return None
     found = await free_times(world, facts, services, entries, interval)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.access.caller import Role
-from fhir_server.fhir.json import parse
 from fhir_server.scheduling.policy import merge
 from fhir_server.scheduling.waitlist import Entry, Ranked, rank
 from fhir_server.scheduling.waitlist_terms import WaitlistTerms, completed
@@ -16,7 +15,7 @@ from fhir_server.services.access import writes
 from fhir_server.services.access.about import PATIENTS
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
 from fhir_server.services.upkeep import settle_this_second
-from fhir_server.services.waitlist.entries import WAITING, established, waiting, waiting_in
+from fhir_server.services.waitlist.entries import established, waiting, waiting_in
 from fhir_server.services.waitlist.records import is_offer
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored, stored
@@ -58,7 +57,7 @@ async def waitlist(world: World, asked: Asked) -> list[Row]:
         if asked.services or asked.practitioners
         else waiting_in(world, await _own_clinics(world), await _own_patients(world))
     )
-    found = [(one, entry) for one, entry in found if parse(one.body)["status"] == WAITING and _asked(asked, entry)]
+    found = [(one, entry) for one, entry in found if not entry.is_offered and _asked(asked, entry)]
     terms = await _terms(world, offered if asked.services or asked.practitioners else (), found)
     keys = [key for facts in schedules for key in facts.keys]
     clinics = sorted({clinic for _, entry in found for clinic in entry.clinics})
