@@ -29,6 +29,7 @@ from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
 from fhir_server.smart.hooks import router as hooks_router
 from fhir_server.smart.links import router as links_router
+from fhir_server.smart.pages.checkin import router as checkin_router
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
 
@@ -102,6 +103,7 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
     app.include_router(people_router(door))
     app.include_router(links_router(door))
     app.include_router(hooks_router(door))
+    app.include_router(checkin_router(door))
     return app
 
 

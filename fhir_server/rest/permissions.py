@@ -25,8 +25,10 @@ from fhir_server.services.access.policy import NOBODY
 OPERATIONS: Mapping[str, str] = MappingProxyType({
     "find": "s", "hold": "c", "book": "c", "cancel": "u", "reschedule": "u", "release": "u", "extend-hold": "u",
     "everything": "r", "match": "s", "validate": "rc", "meta": "r", "meta-add": "u", "meta-delete": "u",
+    "access-report": "", "break-glass": "r", "confirm": "u", "checkin": "u", "noshow": "u", "undo": "u",
+    "checkin-link": "u", "no-show-report": "s",
     "status": "r", "events": "r", "get-ws-binding-token": "r", "resend": "u", "rotate-secret": "u",
-    "access-report": "", "break-glass": "r", "join-waitlist": "c", "waitlist": "s", "offers": "s", "offer": "u",
+    "join-waitlist": "c", "waitlist": "s", "offers": "s", "offer": "u",
 })  # fmt: skip
 """Operation → permissions on the type of which one is needed."""
 

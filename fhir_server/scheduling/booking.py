@@ -1,21 +1,23 @@
 """The decision to hold or book a time: pure, on one consistent picture of every calendar concerned.
 
-check                              code               element      not asked of staff with a reason
----------------------------------  -----------------  -----------  --------------------------------
-the Schedule offers the service    not-offered        serviceType
-the service has this duration      not-offered        start
-online booking allowed             not-eligible       serviceType  (its channel is never online)
-new patients accepted              not-eligible       serviceType
-a referral where one is needed     referral-required  basedOn
-inside an opening                  closed             start, slot
-on the alignment                   not-offered        start
-minimum notice, not in the past    min-notice         start        x
-horizon                            out-of-horizon     start
-limits                             booking-limit      start        x
-a seat in each Schedule's calendar slot-taken         start, slot  extra seats by policy
-a seat with each other actor       slot-taken         participant  extra seats by policy
-a free member of each pool         slot-taken         participant  extra seats by policy
-the patients are nowhere else      patient-conflict   participant
+check                              code                 element      not asked of staff with a reason
+---------------------------------  -------------------  -----------  --------------------------------
+the Schedule offers the service    not-offered          serviceType
+the service has this duration      not-offered          start
+online booking allowed             not-eligible         serviceType  (its channel is never online)
+new patients accepted              not-eligible         serviceType
+a referral where one is needed     referral-required    basedOn
+inside an opening                  closed               start, slot
+on the alignment                   not-offered          start
+minimum notice, not in the past    min-notice           start        x
+horizon                            out-of-horizon       start
+limits                             booking-limit        start        x
+missed visits: the near future     no-show-restricted   start        x
+missed visits: payment first       prepayment-required  participant  x
+a seat in each Schedule's calendar slot-taken           start, slot  extra seats by policy
+a seat with each other actor       slot-taken           participant  extra seats by policy
+a free member of each pool         slot-taken           participant  extra seats by policy
+the patients are nowhere else      patient-conflict     participant
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fhir_server.scheduling.attendance import Attendance, busy_time, entry_of, overriding
 from fhir_server.scheduling.calendar_day import utc_days
+from fhir_server.scheduling.no_show import DEFAULT, denials
 from fhir_server.scheduling.policy import (
     Refusal,
     horizon_refusal,
@@ -72,7 +75,8 @@ class BookingRequest:
 
     ``start`` and ``end`` bound the visit; the service adds buffers. ``actors`` are calendar keys without a Schedule,
     of each of ``pools`` one member is needed, ``patients`` are calendar keys too. ``override_reason`` counts for the
-    channels ``staff`` and ``phone`` only. ``ignore``: owners whose entries this request replaces.
+    channels ``staff`` and ``phone`` only. ``flagged``: a patient has missed too many visits (``no_show.py``);
+    ``moving``: the visit is booked already. ``ignore``: owners whose entries this request replaces.
     """
 
     owner: str
@@ -87,6 +91,8 @@ class BookingRequest:
     pools: tuple[tuple[str, ...], ...] = ()
     new_patient: bool = False
     referral: bool = False
+    flagged: bool = False
+    moving: bool = False
     override_reason: str = ""
     expires: int | None = None
     ignore: frozenset[str] = frozenset()
@@ -177,6 +183,9 @@ def _schedule_refusals(
             yield notice
         elif wish.computed and start < now:
             yield Refusal("min-notice", "The start lies in the past.", "start")
+    if request.flagged and not freely:
+        for one in denials(policy.no_show or DEFAULT, start, now, moving=request.moving):
+            yield Refusal(one.code, one.text, one.element)
     horizon = horizon_refusal(policy, start, now)
     if horizon is not None:
         yield horizon

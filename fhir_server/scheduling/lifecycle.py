@@ -23,7 +23,8 @@
     busy-unavailable  free, busy-tentative, busy
     entered-in-error  —
 
-Every state may stay as it is, and every state may become ``entered-in-error``.
+Every state may stay as it is, and every state may become ``entered-in-error``. What ``$undo`` takes back is not in this
+table (``arrival.TAKEN_BACK``).
 
 https://hl7.org/fhir/R4/valueset-appointmentstatus.html https://hl7.org/fhir/R4/valueset-slotstatus.html
 """

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from fhir_server.scheduling.no_show import NoShowTerms
 from fhir_server.scheduling.reminders import Confirming, Quiet
 from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.waitlist_terms import WaitlistTerms
@@ -112,6 +113,10 @@ class Policy:
     message_detail: bool | None = None
     consent_required: frozenset[str] | None = None
     waitlist: WaitlistTerms | None = None
+    checkin_opens: int | None = None
+    checkin_closes: int | None = None
+    undo_window: int | None = None
+    no_show: NoShowTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

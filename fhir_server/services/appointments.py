@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_server.access.caller import Role
@@ -10,7 +11,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.fhir.temporal import format_instant
 from fhir_server.scheduling.lifecycle import appointment_allows, takes_time
-from fhir_server.services import slot_faces
+from fhir_server.services import confirmation, slot_faces
 from fhir_server.services.access import writes
 from fhir_server.services.access.about import clinics_of
 from fhir_server.services.actors import reference_of
@@ -33,10 +34,12 @@ from fhir_server.services.booking import (
     unchanged,
 )
 from fhir_server.services.cancel import check_cutoff
+from fhir_server.services.confirmation import awaits_confirmation
 from fhir_server.services.facts import ScheduleFacts
 from fhir_server.services.held import check_owner, granted, held_until, without_held_until
 from fhir_server.services.hold import check_count, hold_group, hold_now, hold_seconds
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
@@ -67,26 +70,21 @@ async def create(
     :raises Problem: what the engine refuses.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
-    resource = entries.prepared(world, caller, resource)
+    resource = marks.kept(None, entries.prepared(world, caller, resource))
 
     async def work() -> Stored:
         if takes_time(resource["status"]):
             wish = await of_appointment(world, resource)
-            booking = Booking(
-                wish, resource, id=id_, status=resource["status"], method=method, as_sent=True, already=already
-            )
-            if resource["status"] == "pending" and not awaits_confirmation(wish):
+            asks = caller.role is Role.PATIENT and await confirmation.needed(world, wish, resource)
+            sent = await confirmation.asked(world, resource) if asks else resource
+            booking = Booking(wish, sent, id=id_, status=sent["status"], method=method, as_sent=True, already=already)
+            if sent["status"] == "pending" and not asks and not awaits_confirmation(wish):
                 return await hold_now(world, caller, booking, None, keyed)
             return await book_now(world, caller, booking, keyed)
         return await _insert(world, resource, id_, keyed, method, already)
 
     written: Stored = await once(world, keyed, work)
     return written
-
-
-def awaits_confirmation(wish: Wish) -> bool:
-    """Whether ``pending`` means that somebody has yet to confirm; else it is a hold, which ends by itself."""
-    return bool(wish.service and wish.service.terms.confirmation == "manual")
 
 
 async def _insert(
@@ -113,11 +111,19 @@ async def _insert(
 
 
 async def change(
-    world: World, caller: Caller, before: Stored | None, after: dict[str, Any], id_: str, clinics: Sequence[str]
+    world: World,
+    caller: Caller,
+    before: Stored | None,
+    after: dict[str, Any],
+    id_: str,
+    clinics: Sequence[str],
+    *,
+    undoing: bool = False,
 ) -> Stored | None:
     """Store the next version; None if somebody else was faster.
 
     :param clinics: those of the next version, unless it is booked anew.
+    :param undoing: a transition is taken back, which the state table does not know.
     :raises Problem: 422 for a transition that the state table does not have, and what the engine refuses.
     """
     if before is None or before.deleted:
@@ -126,8 +132,8 @@ async def change(
         except Changed:
             return None
     old = parse(before.body)
-    after = entries.prepared(world, caller, after, before)
-    if not appointment_allows(old["status"], after["status"]):
+    after = marks.kept(old, entries.prepared(world, caller, after, before))
+    if not undoing and not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
     if is_offer(before.extra):
@@ -136,6 +142,8 @@ async def change(
         after = closed(after, "withdrawn")
     if before.extra.get("expires") is not None:
         check_owner(before, caller, "Appointment")
+    if caller.role is Role.PATIENT and after["status"] == "booked" and confirmation.awaited(before, old):
+        raise confirmation.required()
     channel = writes.channel_of(caller, extension_code(after, CHANNEL_URL))
     moved = _time(world, old) != _time(world, after)
     if moved and old["status"] in FINAL and after["status"] == old["status"]:
@@ -192,17 +200,20 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
     after, follows = _agreeing(world, old, after)
     wish = with_channel(await of_appointment(world, after, claimed(before)), caller)
     await writes.check_wish(world, caller, wish, "Appointment")
-    wish = await settled(world, wish)
+    wish = replace(await settled(world, wish), moving=bool(before.extra.get("claim")))
+    asks = False
     if caller.role is Role.PATIENT:
         had = await of_appointment(world, old, claimed(before)) if before.extra.get("claim") else None
         await writes.check_offered(world, wish, "Appointment", had)
+        sent, after = after, await _unconfirmed(world, old, after, (had, wish))
+        asks = after["status"] != sent["status"] or (after is not sent and before.extra.get("expires") is None)
     if "start" not in after:
         zone = wish.schedules[0].zone
         after = {**after, "start": format_instant(wish.start, zone), "end": format_instant(wish.end, zone)}
-    expires = before.extra.get("expires") if after["status"] == "pending" else None
+    expires = before.extra.get("expires") if after["status"] == "pending" and not asks else None
     held: dict[str, Any] = {}
     is_new = after["status"] == "pending" and expires is None and not before.extra.get("claim")
-    if is_new and not awaits_confirmation(wish):
+    if is_new and not asks and not awaits_confirmation(wish):
         expires = world.now() + hold_seconds(world, wish, None)
         held = {"expires": expires, "holder": caller.party, "since": world.now(), "group": hold_group(caller, wish)}
     if expires is not None:
@@ -236,6 +247,24 @@ async def _rebook(world: World, caller: Caller, before: Stored, after: dict[str,
         return await world.store.units.run(work, now=world.now(), turns=turns_of(request, [before]))
     except Refused as refused:
         raise await problem_of(world, refused, wish, owner=before.reference) from None
+
+
+async def _unconfirmed(
+    world: World, old: Mapping[str, Any], after: dict[str, Any], wishes: tuple[Wish | None, Wish]
+) -> dict[str, Any]:
+    """What a patient wants to book or move, as a question to the clinic where it is the clinic's to confirm.
+
+    :param wishes: the time that the Appointment has already, and the one it is to have.
+    :raises Problem: 422 ``confirmation-required``.
+    """
+    had, wish = wishes
+    if not await confirmation.needed(world, wish, after):
+        return after
+    if takes_time(old["status"]) and old["status"] != "pending":
+        if had is None or had.service != wish.service or not await confirmation.needed(world, had, old):
+            raise confirmation.required("Appointment.serviceType")
+        return after
+    return await confirmation.asked(world, after)
 
 
 async def _free(world: World, before: Stored, after: dict[str, Any], clinics: Sequence[str]) -> Stored:

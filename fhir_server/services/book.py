@@ -11,6 +11,7 @@ from typing import Any
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.scheduling.lifecycle import takes_time
+from fhir_server.scheduling.no_show import DEFAULT
 from fhir_server.services import slot_faces
 from fhir_server.services.access import writes
 from fhir_server.services.booking import (
@@ -22,11 +23,14 @@ from fhir_server.services.booking import (
     claimed_days,
     clinics_of_booking,
     last_shown,
+    policy_of,
     request_of,
     take,
 )
+from fhir_server.services.confirmation import needed
 from fhir_server.services.held import check_owner, granted, holds, own_slots, same_hold, same_time, without_held_until
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import instant, new_id, version_of
@@ -103,12 +107,12 @@ async def book_now(world: World, caller: Caller, booking: Booking, keyed: Keyed 
     placer = sealer.hashed(vault.PLACER, said) if said else None
     print_ = sealer.hashed(vault.PLACED, fingerprint(booking.sent)) if said else None
     id_ = booking.hold.id if booking.hold else (booking.id or new_id())
-    manual = bool(wish.service and wish.service.terms.confirmation == "manual") and booking.status == "booked"
-    manual = manual and not booking.offered
+    manual = booking.status == "booked" and not booking.offered and await needed(world, wish, booking.sent)
     status = "pending" if manual else booking.status
     if booking.as_sent:
         status = booking.status
     sent = booking.sent if booking.as_sent else completed(booking.sent, wish, world)
+    sent = marks.noticed(sent, policy_of(wish).no_show or DEFAULT) if wish.flagged else marks.kept(None, dict(sent))
     owner = f"Appointment/{id_}"
     others = tuple({one.id: one for one in booking.replaces if one.id != id_}.values())
     if others:
@@ -291,6 +295,7 @@ async def cancel_in(
     if is_offer(before.extra):
         resource = closed(resource, "withdrawn")
     resource["status"] = "cancelled"
+    resource = marks.kept(parse(before.body), resource)
     if reason:
         resource["cancelationReason"] = dict(reason)
     resource["participant"] = [{**one, "status": "declined"} for one in resource.get("participant", ())]

@@ -115,6 +115,7 @@ class Wish:
     """What a caller wants, resolved: seconds since the epoch, facts, calendar keys.
 
     ``published``: by Schedule, the stored Slot that is booked. ``anytime``: Schedules that state no hours at all.
+    ``flagged``: a patient has missed too many visits at one of the clinics; ``moving``: the visit is booked already.
     ``actors``: busy participants without a Schedule. ``based_on``: ServiceRequest references. ``clinics``:
     Organizations inside whose walls the booking is; ``strangers``: patients whom these do not know yet.
     """
@@ -134,6 +135,8 @@ class Wish:
     new_patient: bool = False
     referral: bool = False
     clinics: tuple[str, ...] = ()
+    flagged: bool = False
+    moving: bool = False
     strangers: tuple[str, ...] = ()
     pools: tuple[tuple[str, ...], ...] = ()
 
@@ -184,6 +187,8 @@ def request_of(
         pools=wish.pools,
         new_patient=wish.new_patient,
         referral=wish.referral,
+        flagged=wish.flagged,
+        moving=wish.moving,
         override_reason=wish.override_reason,
         expires=expires,
         ignore=frozenset(ignore),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.scheduling.lifecycle import appointment_allows, takes_time
@@ -101,6 +102,8 @@ def with_note(stored: Stored, asked: Cancellation) -> Stored:
 async def check_cutoff(world: World, before: Stored, channel: str, act: str) -> None:
     """Refuse when the policy's cut-off for ``cancel`` or ``reschedule`` has passed, unless staff ask.
 
+    Patients cancel and move nothing that has begun: they would not have missed it then.
+
     :raises Problem: 422 ``cutoff-passed``.
     """
     resource = parse(before.body)
@@ -112,6 +115,9 @@ async def check_cutoff(world: World, before: Stored, channel: str, act: str) -> 
         wish = await of_appointment(world, resource)
     except Problem:
         return  # what it was booked on is gone, and its policy with it
+    if world.policy.caller.role is Role.PATIENT and wish.start <= world.now():
+        text = f"the visit has begun, or its time is over; call the clinic to {act} it"
+        raise problem(Category.RULE, text, "Appointment.start", "cutoff-passed")
     policy = policy_of(wish)
     cutoff = policy.cancel_cutoff if act == "cancel" else policy.reschedule_cutoff
     if cutoff is not None and cutoff_passed(cutoff, wish.start, world.now()):

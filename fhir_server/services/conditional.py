@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.search.parser import criteria
 from fhir_server.search.query import Clause
-from fhir_server.services import appointments, resources, slots
+from fhir_server.services import appointments, resources, responses, slots
 from fhir_server.services.access import followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once, replay
@@ -43,7 +43,10 @@ T = TypeVar("T")
 ENGINE_TYPES = frozenset({"Appointment", "Slot"})
 """Types whose writes go through the booking engine."""
 
-ALONE_TYPES = ENGINE_TYPES | {"AppointmentResponse", "Subscription"}
+ACTING = {"Appointment": appointments.create, "AppointmentResponse": responses.create, "Slot": slots.create}
+"""Types whose writes do more than to be stored."""
+
+ALONE_TYPES = frozenset(ACTING) | {"Subscription"}
 """Types of which each write is an act of its own, also in a transaction."""
 
 Pairs = Sequence[tuple[str, str]]
@@ -116,9 +119,8 @@ async def create(
     async def already(unit: Unit) -> Stored | None:
         return await match_in(world.within(unit, catalogue=False), unit, asked)
 
-    if type_ in ENGINE_TYPES:
-        engine = appointments.create if type_ == "Appointment" else slots.create
-        written = await engine(world, caller, resource, id_, keyed, "POST", already)
+    if type_ in ACTING:
+        written = await ACTING[type_](world, caller, resource, id_, keyed, "POST", already)
         return Written(written, created=written.id == id_, changed=written.id == id_)
     if type_ == "Subscription":
         written = await subscriptions.create(world, caller, resource, id_, clinics, keyed, "POST", already)

@@ -12,7 +12,7 @@ from fhir_server.scheduling.interval import Interval
 from fhir_server.services import candidates as candidate_search
 from fhir_server.services.booking import FIRST_INSTANT, LAST_INSTANT
 from fhir_server.services.candidates import Candidate, Criteria
-from fhir_server.services.eligibility import eligible
+from fhir_server.services.eligibility import eligible, latest_starts
 from fhir_server.services.free_time import (
     NOMINAL_SECONDS,
     ORDER,
@@ -68,14 +68,21 @@ async def find(world: World, asked: Criteria, *, count: int, after: Cursor | Non
     times = await (_first(world, asked, found, windows, known) if asked.first_available else free(
         world, asked, found, windows, known
     ))  # fmt: skip
+    latest = await latest_starts(world, asked, found)
+    times = [one for one in times if one.start <= latest.get(one.candidate.id, one.start)]
     rest = times if after is None else [one for one in times if ORDER(one) > tuple(after)]
     page = tuple(rest[:count])
     more = len(rest) > count > 0
     cursor = Cursor(*page[-1][:3]) if more else None
     if times:
         return Found(page, len(times), cursor)
+    if latest:
+        barred |= {"no-show-restricted"}
     reasons = _reasons(world, asked, found, windows, barred)
-    return Found((), 0, None, reasons, await next_available(world, asked, found, windows))
+    next_ = await next_available(world, asked, found, windows)
+    if next_ and next_.start > latest.get(next_.candidate.id, next_.start):
+        next_ = None
+    return Found((), 0, None, reasons, next_)
 
 
 def _check_window(world: World, asked: Criteria) -> None:
@@ -200,6 +207,8 @@ REASONS = {
     "min-notice": "the window ends before the notice that is needed",
     "out-of-horizon": "the window lies beyond the days that can be booked",
     "referral-required": "a referral is needed, and the patient has none that is active",
+    "no-show-restricted": "after several missed visits only the near future can be booked",
+    "prepayment-required": "after several missed visits the clinic asks for payment before it books",
     "not-eligible": "what is offered takes no online bookings, or no new patients",
 }
 

@@ -34,6 +34,7 @@ from fhir_server.services.booking import (
 )
 from fhir_server.services.held import check_owner, granted, held_until
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import new_id, version_of
@@ -81,7 +82,7 @@ async def hold_now(world: World, caller: Caller, booking: Booking, seconds: int 
     await writes.check_offered(world, wish, booking.place)
     until = world.now() + hold_seconds(world, wish, seconds)
     id_ = booking.id or new_id()
-    sent = booking.sent if booking.as_sent else completed(booking.sent, wish, world)
+    sent = marks.kept(None, booking.sent if booking.as_sent else completed(booking.sent, wish, world))
     request = request_of(wish, f"Appointment/{id_}", "hold", expires=until)
     group = hold_group(caller, wish)
 

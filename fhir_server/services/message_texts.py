@@ -8,7 +8,7 @@ from typing import Any, get_args
 from fhir_server.errors import Category, Issue
 from fhir_server.messages.checking import check_template
 from fhir_server.messages.templates import Kind, Part, check_key
-from fhir_server.services.term_shapes import OWN, value_of
+from fhir_server.services.shapes import OWN, value_of
 
 TEMPLATE_URL = f"{OWN}message-template"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any
 
+from fhir_server.access.caller import Role
 from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import format_instant
@@ -30,8 +31,10 @@ from fhir_server.services.booking import (
 )
 from fhir_server.services.cancel import check_cutoff
 from fhir_server.services.conditions import Condition, check_version
+from fhir_server.services.confirmation import awaits_confirmation, required
 from fhir_server.services.held import check_owner
 from fhir_server.services.keyed import Keyed, once
+from fhir_server.services.no_show.marks import SUSPECTED_URL
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import version_of
@@ -93,8 +96,10 @@ async def _reschedule(world: World, caller: Caller, id_: str, move: Move, keyed:
     old = await of_appointment(world, resource, claimed(before))
     wish = with_channel(await _wish(world, old, move), caller)
     await writes.check_wish(world, caller, wish, "Appointment")
-    wish = await settled(world, wish)
+    wish = replace(await settled(world, wish), moving=True)
     await writes.check_offered(world, wish, "Appointment", old)
+    if caller.role is Role.PATIENT and awaits_confirmation(wish) and wish.service != old.service:
+        raise required("Appointment.serviceType")
     moves = _moves(resource)
     most = policy_of(old).max_reschedules
     if most is not None and moves >= most and channel not in {"staff", "phone", "interface"}:
@@ -201,7 +206,7 @@ def _moved(
     kept["participant"] = [
         one for one in resource.get("participant", ()) if sealed(reference_of(one.get("actor"))) not in gone
     ]
-    ours = {MOVES_URL, REASON_URL}
+    ours = {MOVES_URL, REASON_URL, SUSPECTED_URL}
     extensions = [one for one in resource.get("extension", ()) if one.get("url") not in ours]
     extensions.append({"url": MOVES_URL, "valuePositiveInt": moves})
     if move.reason:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.subset import is_subsetted
-from fhir_server.services import appointments, slots
+from fhir_server.services import appointments, responses, slots
 from fhir_server.services.access import about, followers, writes
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
@@ -19,7 +19,6 @@ from fhir_server.services.subscriptions import writing as subscriptions
 from fhir_server.services.upkeep import settled_read
 from fhir_server.services.versions import new_id, same_content, tombstone, version_of
 from fhir_server.services.waitlist.entries import prepared
-from fhir_server.services.waitlist.responses import respond
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit, pause, unavailable
@@ -130,15 +129,10 @@ async def insert(
         return await appointments.create(world, caller, resource, id_, keyed, method)
     if type_ == "Slot":
         return await slots.create(world, caller, resource, id_, keyed, method)
+    if type_ == "AppointmentResponse":
+        return await responses.create(world, caller, resource, id_, keyed, method)
     if type_ == "Subscription":
         return await subscriptions.create(world, caller, resource, id_, clinics, keyed, method)
-    if type_ == "AppointmentResponse":
-
-        async def answered() -> Stored | None:
-            return await respond(world, caller, resource, id_, clinics, None, keyed, method)
-
-        if answer := await once(world, keyed, answered):
-            return cast("Stored", answer)
     await check_zone(world, resource)
     first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method=method, clinics=clinics)
     async with world.store.epoch.moving(type_):
@@ -310,10 +304,10 @@ async def _write(
         return await appointments.change(world, caller, before, after, id_, clinics)
     if type_ == "Slot":
         return await slots.change(world, caller, before, seen, after, id_)
+    if type_ == "AppointmentResponse":
+        return await responses.change(world, caller, before, after, id_, tuple(clinics))
     if type_ == "Subscription":
         return await subscriptions.change(world, caller, before, after, id_, clinics)
-    if type_ == "AppointmentResponse" and (answer := await respond(world, caller, after, id_, clinics, before)):
-        return answer
     version = before.version + 1 if before else 1
     first, index = version_of(world, after, id_=id_, version=version, at=world.clock(), method="PUT", clinics=clinics)
     async with world.store.epoch.moving(type_):

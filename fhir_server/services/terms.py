@@ -21,6 +21,7 @@ from fhir_server.fhir.temporal import (
 )
 from fhir_server.scheduling.civil import DAY
 from fhir_server.scheduling.contradiction import Contradiction, contradictions
+from fhir_server.scheduling.no_show import ADVANCE, NoShowTerms
 from fhir_server.scheduling.reminders import Confirming, Quiet
 from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
@@ -28,7 +29,8 @@ from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 from fhir_server.services import message_texts
 from fhir_server.services.actors import reference_of
 from fhir_server.services.message_texts import TEMPLATE_URL
-from fhir_server.services.term_shapes import DAYS, EXTENSIONS, OWN, TIMEZONE, check_zone, faults, value_of
+from fhir_server.services.shapes import DAYS, OWN, TIMEZONE, check_zone, faults, value_of
+from fhir_server.services.term_shapes import EXTENSIONS
 
 Resource = Mapping[str, Any]
 Parts = Mapping[str, list[Any]]
@@ -155,6 +157,25 @@ def policy(resource: Resource) -> Policy:
         message_detail=_one(stated, "messageDetail"),
         consent_required=frozenset(stated["consentRequired"]) if "consentRequired" in stated else None,
         waitlist=_waitlist(_parts(stated["waitlist"][0])) if "waitlist" in stated else None,
+        checkin_opens=_length(stated, "checkInOpens"),
+        checkin_closes=_length(stated, "checkInCloses"),
+        undo_window=_length(stated, "undoWindow"),
+        no_show=_no_show(stated),
+    )
+
+
+def _no_show(stated: Parts) -> NoShowTerms | None:
+    """The part ``noShow``, a statement of its own: the most specific one counts as a whole."""
+    if "noShow" not in stated:
+        return None
+    said, usual = _parts(stated["noShow"][0]), NoShowTerms()
+    flag_after, advance = _length(said, "flagAfter"), _length(said, "advance")
+    return NoShowTerms(
+        flag_after=usual.flag_after if flag_after is None else flag_after,
+        most=_one(said, "most") or usual.most,
+        actions=tuple(said.get("action", usual.actions)),
+        advance=ADVANCE if advance is None else advance,
+        amount=_one(said, "amount"),
     )
 
 

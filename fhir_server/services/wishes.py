@@ -18,6 +18,7 @@ from fhir_server.search.query import TokenIn
 from fhir_server.services.actors import actor_key, reference_of, tokens_of, with_own_references
 from fhir_server.services.booking import ONE_DAY, Wish, check_years
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
+from fhir_server.services.no_show.standing import flagged
 from fhir_server.services.proposals import MODALITY_URL
 from fhir_server.services.published import Published, has_published, published, published_between
 from fhir_server.services.world import World
@@ -310,8 +311,9 @@ async def settled(world: World, wish: Wish) -> Wish:
     clinics = clinics or tuple(sorted(world.policy.caller.clinics or ()))
     strangers = tuple(one for one, mine in known.items() if not mine.issuperset(clinics))
     pools, new, referrals = await _pools(world, wish), await _is_new(world, wish), await _referrals(world, wish)
+    flag = await flagged(world, wish.patients, clinics)
     return replace(
-        wish, pools=pools, new_patient=new, referral=bool(referrals), based_on=wish.based_on or referrals,
+        wish, flagged=flag, pools=pools, new_patient=new, referral=bool(referrals), based_on=wish.based_on or referrals,
         clinics=clinics, strangers=strangers,
     )  # fmt: skip
 

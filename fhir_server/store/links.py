@@ -1,6 +1,6 @@
 """What the links in messages stand for, found by the digest of their text: who reads the database cannot use them.
 
-``{_id, act, appointment, patient, start, request, expires, used?, outcome?, until}``; ids only, no patient data.
+``{_id, act, appointment, patient, start, request, expires, tries?, used?, outcome?, until}``; ids, no patient data.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ KEPT_SECONDS = 30 * 86400
 class Link:
     """One act on one appointment for one patient.
 
-    ``act`` is ``confirm``, ``reschedule``, ``cancel`` or ``unsubscribe``; ``start`` the appointment's when the link was
-    made, ``expires`` when the link ends, both epoch seconds. ``request``: the CommunicationRequest it went out with.
+    ``act`` is ``confirm``, ``reschedule``, ``cancel``, ``unsubscribe`` or ``checkin``; ``start`` the appointment's when
+    the link was made, ``expires`` when the link ends, both epoch seconds. ``request``: the CommunicationRequest it went
+    out with, or empty.
     ``used`` is when it was used, ``outcome`` what came of it.
     """
 
@@ -59,6 +60,13 @@ class Links:
         """What a text stands for, used and over ones too."""
         found: Document | None = await self._collection.find_one({"_id": digest(text)})
         return _link(found) if found else None
+
+    async def tried(self, link: Link, most: int) -> bool:
+        """Count a try to prove whose link it is; False when there were ``most`` before it."""
+        counted = await self._collection.update_one(
+            {"_id": link.id, "$or": [{"tries": {"$exists": False}}, {"tries": {"$lt": most}}]}, {"$inc": {"tries": 1}}
+        )
+        return bool(counted.matched_count)
 
     async def used(self, link: Link, now: int, outcome: str) -> None:
         """Note what came of a link; the first use is the one that counts."""

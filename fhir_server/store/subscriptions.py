@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from pymongo import IndexModel, ReturnDocument
+from pymongo import IndexModel, UpdateOne
 
 from fhir_server.store.authorization.tickets import Tickets
 from fhir_server.store.driver import Connection, Document
 from fhir_server.store.moves import EPOCH
 from fhir_server.store.sealing import Sealer
-from fhir_server.store.unit import Unit
+from fhir_server.store.unit import Overtaken, Unit
 
 SUBSCRIPTIONS = "subscriptions"
 NUMBERS = "numbers"
@@ -125,11 +125,18 @@ class Subscriptions:
 
     async def begin(self, unit: Unit, id_: str, line: str, owner: Mapping[str, Any]) -> None:
         """The start of a Subscription's life, in the unit that creates it."""
-        sealed = self._sealer.seal_bytes(_place("owner", id_), orjson.dumps(dict(owner)))
+        sealed = self._sealed(id_, owner)
         document = {"_id": id_, "line": line, "sent": 0, "started": False, "owner": sealed, "failures": 0}
         await self._progress.replace_one({"_id": id_}, document, upsert=True, session=unit.session)
         number = {"_id": id_, "line": line, "n": 0}
         await self._numbers.replace_one({"_id": id_}, number, upsert=True, session=unit.session)
+
+    async def own(self, unit: Unit, id_: str, owner: Mapping[str, Any]) -> None:
+        """The owner as they are now."""
+        await self.change(unit, id_, owner=self._sealed(id_, owner))
+
+    def _sealed(self, id_: str, owner: Mapping[str, Any]) -> bytes:
+        return self._sealer.seal_bytes(_place("owner", id_), orjson.dumps(dict(owner)))
 
     async def end(self, unit: Unit, id_: str) -> None:
         """The end of it: owner and secrets go; its events leave by themselves."""
@@ -157,25 +164,31 @@ class Subscriptions:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    async def number(self, unit: Unit, id_: str, events: Sequence[tuple[str, str, int]], until: int) -> int:
-        """Number events (fact, method, at) in their order, without gaps; the number of the last.
+    async def number(self, unit: Unit, told: Mapping[str, Sequence[tuple[str, str, int]]], until: int) -> None:
+        """Number the events (fact, method, at) of Subscriptions in their order, without gaps.
+
+        Who numbers at the same moment conflicts with this unit, which then runs again.
 
         :param until: epoch seconds at which they may go.
         """
-        found: Document | None = await self._numbers.find_one_and_update(
-            {"_id": id_}, {"$inc": {"n": len(events)}}, {"line": 1, "n": 1}, session=unit.session,
-            return_document=ReturnDocument.AFTER,
-        )  # fmt: skip
-        if found is None:
-            return 0
-        first, leaves = found["n"] - len(events) + 1, datetime.fromtimestamp(until, UTC)
+        cursor = self._numbers.find({"_id": {"$in": list(told)}}, session=unit.session)
+        known = await cursor.to_list(None)
+        if not known:
+            return
+        counts = [
+            UpdateOne({"_id": one["_id"], "n": one["n"]}, {"$inc": {"n": len(told[one["_id"]])}}) for one in known
+        ]
+        done = await self._numbers.bulk_write(counts, session=unit.session, ordered=False)
+        if done.matched_count != len(counts):
+            raise Overtaken
+        leaves = datetime.fromtimestamp(until, UTC)
         rows = [
-            {"_id": _event_id(found["line"], number), "n": number, "fact": fact, "method": method, "at": at,
+            {"_id": _event_id(one["line"], number), "n": number, "fact": fact, "method": method, "at": at,
              "until": leaves}
-            for number, (fact, method, at) in enumerate(events, first)
+            for one in known
+            for number, (fact, method, at) in enumerate(told[one["_id"]], one["n"] + 1)
         ]  # fmt: skip
-        await self._events.insert_many(rows, session=unit.session)
-        return int(found["n"])
+        await self._events.insert_many(rows, session=unit.session, ordered=False)
 
     async def events(self, line: str, first: int, last: int, limit: int = 0) -> list[Event]:
         """Events of a line from one number to another, both included, in their order."""

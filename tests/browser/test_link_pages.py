@@ -64,6 +64,11 @@ async def _heading(page: Page) -> str:
     return await page.locator("h1").inner_text()
 
 
+async def _comes(page: Page, heading: str) -> None:
+    """The page with this heading is there, within what a browser waits for."""
+    await page.get_by_role("heading", name=heading, level=1).wait_for()
+
+
 async def test_confirm_with_the_keyboard(mail: Mail, page: Page) -> None:
     await page.goto(await mail.link("confirm"))
     assert await _heading(page) == "Will you come?"
@@ -72,8 +77,7 @@ async def test_confirm_with_the_keyboard(mail: Mail, page: Page) -> None:
     await page.keyboard.press("Tab")
     assert await page.evaluate(OUTLINE) >= 2
     await page.keyboard.press("Enter")
-    await page.wait_for_load_state()
-    assert await _heading(page) == "Thank you"
+    await _comes(page, "Thank you")
     await check(page, "link-confirmed")
     await page.reload()
     assert await page.locator("button").count() == 0
@@ -86,6 +90,7 @@ async def test_another_time_with_the_keyboard(mail: Mail, page: Page) -> None:
     assert await _heading(page) == "Choose another time"
     await check(page, "link-reschedule")
     await page.locator("button").click()
+    await page.locator("[role=alert]").wait_for()
     assert "Choose one of the times." in await page.locator("[role=alert]").inner_text()
     await check(page, "link-reschedule-fault")
     await page.locator("[role=alert] a").click()
@@ -94,8 +99,7 @@ async def test_another_time_with_the_keyboard(mail: Mail, page: Page) -> None:
     assert await page.locator("input:checked").count() == 1
     await page.locator("button").focus()
     await page.keyboard.press("Enter")
-    await page.wait_for_load_state()
-    assert await _heading(page) == "Moved"
+    await _comes(page, "Moved")
     await check(page, "link-moved")
     assert (await mail.now())["start"] != mail.booked["start"]
 
@@ -105,7 +109,7 @@ async def test_cancel_and_what_is_over(mail: Mail, page: Page) -> None:
     await page.goto(cancel)
     await check(page, "link-cancel")
     await page.locator("button").click()
-    assert await _heading(page) == "Cancelled"
+    await _comes(page, "Cancelled")
     await page.go_back()
     assert await _heading(page) == "Cancelled", "it says what was done"
     assert await page.locator("button").count() == 0

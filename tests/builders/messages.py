@@ -56,14 +56,15 @@ class Practice(Clinic):
 
     async def person(self, name: str = "pat", **more: Any) -> str:
         """A patient with a mobile number, an e-mail address and a device."""
-        await self.put({
+        made = {
             "resourceType": "Patient", "id": self.id(name), "name": [{"family": "Sample", "given": [name.title()]}],
             "telecom": [
                 {"system": "phone", "use": "mobile", "value": self.number},
                 {"system": "email", "value": f"{self.id(name)}@example.org"},
             ],
             **more,
-        })  # fmt: skip
+        }  # fmt: skip
+        await self.put({name: value for name, value in made.items() if value != []})
         return f"Patient/{self.id(name)}"
 
     async def booked(self, clock: str = "14:00", patient: str = "", day: int = 0, **more: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fhir_server.access.caller import Role
 from fhir_server.services.following.drain import drain
+from fhir_server.services.reminders.requests import GROUP_SYSTEM
 from fhir_server.services.world import World
 from tests.builders.clinic import OWN, parameters, part
 from tests.builders.visits import Visits
@@ -109,10 +110,14 @@ class Waiting(Visits):
         return await self.client.post("AppointmentResponse", json=response, headers=headers or {})
 
     async def told(self, entry: dict[str, Any]) -> list[str]:
-        """Kinds of the messages that are planned, or were given up because nobody sends them here."""
+        """Kinds of the messages that are planned, or were made into messages of the patient's channels."""
+        keys = [(version, kind) for version in range(1, 12) for kind in ("waitlist-offer", "waitlist-offer-ended")]
         plans = [await self.world.store.work.planned("message", f"{kind}/{entry['id']}/{version}")
-                 for version in range(1, 12) for kind in ("waitlist-offer", "waitlist-offer-ended")]  # fmt: skip
-        return [one.about["kind"] for one in plans if one]
+                 for version, kind in keys]  # fmt: skip
+        query = {"group-identifier": f"{GROUP_SYSTEM}|{entry['id']}", "_count": "100"}
+        found = (await self.client.get("CommunicationRequest", params=query)).json().get("entry", ())
+        names = {one["resource"]["identifier"][0]["value"].rpartition("/")[2] for one in found}
+        return [kind for (version, kind), plan in zip(keys, plans, strict=True) if plan or f"{kind}-{version}" in names]
 
     async def token(self, role: Role, who: str = "", **more: Any) -> dict[str, str]:
         """The header of a person: ``token(Role.PATIENT, "Patient/1")``; one account for each call."""

@@ -17,6 +17,9 @@ from fhir_server.services.reminders.requests import REMINDER
 from fhir_server.services.world import World
 from tests.builders import providers_calls
 from tests.builders.messages import Practice
+from tests.scans import no_scans
+
+__all__ = ["no_scans"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

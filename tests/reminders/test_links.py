@@ -257,3 +257,28 @@ async def test_it_is_recorded_as_what_it_was(practice: Practice, http: Any) -> N
     assert (found.extra["by"]["client"], found.extra["by"]["role"]) == ("message-link", "patient")
     key = f"Appointment/{booked['id']}/{found.version}"
     assert await practice.world.store.audit.has_written([key]) == {key}
+
+
+async def test_where_others_come_too_only_the_patient_leaves(practice: Practice, http: Any) -> None:
+    capacity = part("capacity", "PositiveInt", 5)
+    await practice.opened(rule("confirmation-request", 3, "d", "email"), part("notices", "Boolean", False))
+    await practice.service("visit", 30, capacity)
+    await practice.person()
+    other = await practice.person("other")
+    booked = await practice.booked("14:00", day=10)
+    both = [*booked["participant"], {"actor": {"reference": other}, "status": "accepted"}]
+    await practice.put({**booked, "participant": both})
+    await practice.until(practice.at("14:01", 7))
+    mail = next(one for one in practice.sent("email") if one.to.startswith(practice.id("pat")))
+    line = next(one for one in mail.text.split("\n") if one.startswith("Cancel"))
+    found = LINK.search(line)
+    assert found
+    done = await http.post(found[1])
+    assert (done.status_code, "is cancelled" in done.text) == (200, True), done.text
+    after = (await practice.client.get(f"Appointment/{booked['id']}")).json()
+    people = {one["actor"]["reference"]: one["status"] for one in after["participant"]}
+    assert (after["status"], people[f"Patient/{practice.id('pat')}"], people[other]) == (
+        "booked",
+        "declined",
+        "accepted",
+    )

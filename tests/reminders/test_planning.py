@@ -35,6 +35,23 @@ async def test_booked_by_default(practice: Practice) -> None:
     assert all("payload" not in one for one in found)
 
 
+async def test_what_was_booked_elsewhere_and_loaded_is_reminded_of_but_is_no_news(practice: Practice) -> None:
+    await practice.opened(rule("reminder", 1, "d", "sms"))
+    await practice.person()
+    booked = await practice.booked(day=10)
+    await practice.drained()
+    assert practice.channels.email.given or practice.channels.sms.given  # booked here, and told
+    loaded = {name: value for name, value in booked.items() if name not in {"id", "meta", "slot", "identifier"}}
+    id_ = practice.id("loaded")
+    shifted = {"id": id_, "start": practice.at("16:00", 11), "end": practice.at("16:30", 11)}
+    sent = (len(practice.channels.email.given), len(practice.channels.sms.given))
+    answer = await practice.client.put(f"Appointment/{id_}", json={**loaded, **shifted})
+    assert answer.status_code == 201, answer.text
+    await practice.drained()
+    assert sent == (len(practice.channels.email.given), len(practice.channels.sms.given))
+    assert [kind for kind, _, _ in await practice.planned(id_)] == ["reminder"]
+
+
 async def test_telling_twice_plans_once(practice: Practice) -> None:
     await practice.opened()
     await practice.person()
@@ -275,3 +292,17 @@ async def test_a_clinics_text_is_checked_when_it_is_written(
     (issue,) = answer.json()["issue"]
     assert words in issue["details"]["text"]
     assert issue["expression"] == ["Organization.extension[0]"]
+
+
+async def test_what_was_sent_is_not_sent_again(practice: Practice) -> None:
+    """A patient who moves to the west after the reminder: it would be due once more by their clock there."""
+    await practice.opened(rule("reminder", 2, "h", "sms"), part("notices", "Boolean", False))
+    await practice.person()
+    booked = await practice.booked("09:00", day=10)
+    await practice.until(practice.at("21:30", 9))
+    assert len(practice.texts()) == 1
+    zone = {"url": "http://hl7.org/fhir/StructureDefinition/timezone", "valueCode": "America/Los_Angeles"}
+    await practice.person(address=[{"city": "Los Angeles", "extension": [zone]}])
+    await practice.until(practice.at("08:59", 10))
+    assert len(practice.texts()) == 1
+    assert [one["status"] for one in await practice.requests(booked["id"])] == ["completed"]

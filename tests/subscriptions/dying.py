@@ -36,11 +36,10 @@ class Dying(Subscriptions):
 
     seam = ""
 
-    async def number(self, unit: Unit, *more: Any) -> int:
-        found = await super().number(unit, *more)
+    async def number(self, unit: Unit, *more: Any) -> None:
+        await super().number(unit, *more)
         if self.seam == "numbered":
             await stop()
-        return found
 
     async def delivered(self, *more: Any) -> None:
         if self.seam == "sent":

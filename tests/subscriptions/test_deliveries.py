@@ -283,3 +283,20 @@ async def test_nothing_of_it_lies_open(emr: Subscriber, clinic: Visits) -> None:
         async for one in emr.world.store.connection.collection(name).find({}):
             raw = bson.encode(one)
             assert not [word for word in words if word in raw], name
+
+
+async def test_another_address_need_not_wait_for_the_first_ones_pause(emr: Subscriber, clinic: Visits) -> None:
+    made = await emr.active()
+    emr.answers(500)
+    await clinic.booked()
+    await emr.settle()
+    # As when the change comes while a message is under way, whose failure is noted after it.
+    changed = {**made, "channel": {**made["channel"], "endpoint": emr.hook.url(path="/new")}}
+    assert (await emr.ask("PUT", f"Subscription/{made['id']}", json=changed)).status_code == 200
+    later = emr.world.clock() + 3_600_000
+    await emr.world.store.subscriptions.change(None, made["id"], failures=5, rest=later)
+    emr.answers()
+    emr.hook.seen.clear()
+    await emr.settle()
+    assert [one.kind for one in emr.notes] == ["handshake", "event-notification"]
+    assert all(one.line.startswith("POST /new ") for one in emr.hook.seen)

@@ -30,10 +30,12 @@ async def patients_app(emr: Subscriber, issuer: Issuer, patient: str, scopes: st
     return replace(emr, token=token, made=[]), who
 
 
-async def test_others_are_told_that_it_is_not_there(emr: Subscriber) -> None:
+async def test_others_are_told_that_it_is_not_there(emr: Subscriber, issuer: Issuer) -> None:
     """N10, N25, C6."""
-    made = await emr.active(headers=("Authorization: Bearer secret",))
-    other = replace(emr, name=f"{emr.name}-other", made=[])
+    some = "system/Subscription.cruds system/Organization.rs"
+    emr.token, other_token = [await issuer.backend(emr.name + end, some) for end in ("", "-other")]
+    made = await emr.active("Organization?active=true", headers=("Authorization: Bearer secret",))
+    other = replace(emr, token=other_token, made=[])
     for method, url in (
         ("GET", ""), ("GET", "/_history"), ("GET", "/_history/1"), ("DELETE", ""), ("GET", "/$status"),
         ("GET", "/$events"), ("POST", "/$resend"), ("POST", "/$rotate-secret"), ("GET", "/$get-ws-binding-token"),
@@ -53,7 +55,7 @@ async def test_others_are_told_that_it_is_not_there(emr: Subscriber) -> None:
         "_history?_count=50",
         "Subscription/$status",
         f"Subscription/$status?id={made['id']}",
-        "?_type=Subscription,Slot&_count=5",
+        "?_type=Subscription,Organization&_count=5",
     ):
         answer = await other.ask("GET", url)
         assert answer.status_code == 200, answer.text
@@ -179,6 +181,18 @@ async def test_the_end_of_access_is_the_end_of_telling(
     assert progress is not None
     assert progress.error is not None
     assert progress.error[0] == "access-ended"
+    if how in {"grant", "session"}:
+        # The app is allowed again: it is told what it was owed, not what happened while it had no access.
+        await store.authorization.grants.add(replace(grant, id=clinic.id("again"), offline=True))
+        again = await tokens.issue(
+            world, client=own, scopes=parse(APP), account=who, patient=f"Patient/{clinic.id('pat')}",
+            grant=clinic.id("again"),
+        )  # fmt: skip
+        app.token = again.token
+        asked = await app.ask("PUT", f"Subscription/{made['id']}", json={**made, "status": "requested"})
+        assert asked.status_code == 200, asked.text
+        await app.later(60)
+        assert [one.numbers for one in app.told] == [[1]]
     await resources.delete(world, world.policy.caller, "Subscription", made["id"])
 
 

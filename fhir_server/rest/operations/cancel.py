@@ -24,8 +24,8 @@ async def handle(context: Context) -> Answer:
     return written(context, await cancel(context.world, context.caller, context.segments[1], asked, key), 200)
 
 
-def reason_of(given: Arguments, name: str) -> dict[str, Any] | None:
-    """A reason as CodeableConcept, code of the cancellation reasons, or text."""
+def reason_of(given: Arguments, name: str, system: str = REASONS) -> dict[str, Any] | None:
+    """A reason as CodeableConcept, code (of ``system`` where it states none), or text."""
     argument = given.get(name)
     if argument is None:
         return None
@@ -35,4 +35,4 @@ def reason_of(given: Arguments, name: str) -> dict[str, Any] | None:
         return {"text": given.string(name)}
     token = given.token(name)
     assert token is not None
-    return {"coding": [{"system": token.system or REASONS, "code": token.code}]}
+    return {"coding": [{"system": token.system or system, "code": token.code}]}

@@ -13,6 +13,9 @@ from fhir_server.rest.operations import (
     book,
     break_glass,
     cancel,
+    checkin,
+    checkin_link,
+    confirm,
     everything,
     expand,
     extend_hold,
@@ -22,6 +25,8 @@ from fhir_server.rest.operations import (
     lookup,
     match,
     meta,
+    no_show_report,
+    noshow,
     offer,
     release,
     reschedule,
@@ -30,6 +35,7 @@ from fhir_server.rest.operations import (
     subscription_resend,
     subscription_status,
     translate,
+    undo,
     validate,
     validate_code,
     waitlist,
@@ -63,6 +69,16 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("Appointment", "book"): Operation("Appointment-book", book.handle, type=True, instance=True),
     ("Appointment", "cancel"): Operation("Appointment-cancel", cancel.handle, type=False, instance=True),
     ("Appointment", "reschedule"): Operation("Appointment-reschedule", reschedule.handle, type=False, instance=True),
+    ("Appointment", "confirm"): Operation("Appointment-confirm", confirm.handle, type=False, instance=True),
+    ("Appointment", "checkin"): Operation("Appointment-checkin", checkin.handle, type=False, instance=True),
+    ("Appointment", "checkin-link"): Operation(
+        "Appointment-checkin-link", checkin_link.handle, type=False, instance=True
+    ),
+    ("Appointment", "noshow"): Operation("Appointment-noshow", noshow.handle, type=False, instance=True),
+    ("Appointment", "no-show-report"): Operation(
+        "Appointment-no-show-report", no_show_report.handle, type=True, instance=False, safe=True
+    ),
+    ("Appointment", "undo"): Operation("Appointment-undo", undo.handle, type=False, instance=True),
     ("Appointment", "join-waitlist"): Operation(
         "Appointment-join-waitlist", join_waitlist.handle, type=True, instance=False
     ),

@@ -120,8 +120,9 @@ async def clinics_of(
     """
     type_ = resource["resourceType"]
     found = dict.fromkeys(before if type_ == "Patient" else ())
-    if type_ in _NAMED and (one := reference_of(resource.get(_NAMED[type_]), world.bases)):
-        found[one] = None
+    named = reference_of(resource.get(_NAMED[type_]), world.bases) if type_ in _NAMED else ""
+    if named.startswith("Organization/"):
+        found[named] = None
     if type_ == "Organization":
         found[f"Organization/{resource.get('id', '')}"] = None
     elif type_ == "Schedule":

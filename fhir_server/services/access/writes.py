@@ -102,12 +102,31 @@ async def _check_own(world: World, resource: Mapping[str, Any], patients: Iterab
             if set(patients) - people != known - people or _changed(old, resource) - {"participant", "meta"}:
                 raise refused(type_, "others take part too: only your own participation can change")
             others = []
+        _check_participation(world, parse(before.body), resource, people)
     if others:
         raise refused(type_, "another patient is named")
     if type_ == "Patient" and before is not None:
         changed = sorted(_changed(parse(before.body), resource))
         if strange := [name for name in changed if name.removeprefix("_") not in OWN_PATIENT_ELEMENTS]:
             raise problem(Category.FORBIDDEN, "only the clinic changes this", f"Patient.{strange[0]}", "withheld")
+
+
+def _check_participation(world: World, old: Mapping[str, Any], new: Mapping[str, Any], people: frozenset[str]) -> None:
+    """Others who take part have their own say; a visit that is cancelled takes place for nobody.
+
+    :raises Problem: 403 for a patient who answers for them.
+    """
+    if new.get("status") == "cancelled":
+        return
+    own = people | set(world.policy.caller.persons)
+    said: dict[str, set[Any]] = {}
+    for one in old.get("participant", ()):
+        said.setdefault(reference_of(one.get("actor"), world.bases), set()).add(one.get("status"))
+    for index, one in enumerate(new.get("participant", ())):
+        name = reference_of(one.get("actor"), world.bases)
+        if name not in own and one.get("status") not in said.get(name, {one.get("status")}):
+            place = f"Appointment.participant[{index}].status"
+            raise problem(Category.FORBIDDEN, "how others take part is theirs to say", place, "withheld")
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:

@@ -131,7 +131,7 @@ class _Running:
     async def _together(
         self, inner: World, unit: Unit, acts: Sequence[Act], references: dict[str, str]
     ) -> dict[int, Outcome]:
-        """Writes of one type without a calendar, together."""
+        """Writes of one type that only store, together."""
         writes, outcomes = [], {}
         for act in acts:
             known, place = act.known, act.known.entry.place
@@ -163,7 +163,7 @@ class _Running:
         return outcomes
 
     async def _one(self, inner: World, act: Act, references: dict[str, str], done: Outcome) -> Outcome:
-        """A deletion, or a write through the booking engine, on the state that earlier writes left.
+        """A deletion, or a write that acts, on the state that earlier writes left.
 
         :param done: what an earlier act of the same entry did.
         """

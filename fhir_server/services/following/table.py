@@ -5,7 +5,9 @@ from __future__ import annotations
 from fhir_server.fhir.types import HELD
 from fhir_server.services.following.fact import Following
 from fhir_server.services.following.performance import Performer
+from fhir_server.services.no_show import flags, telling, watching
 from fhir_server.services.reminders import follow as reminders
+from fhir_server.services.reminders.offers import tell
 from fhir_server.services.reminders.release import release
 from fhir_server.services.reminders.requests import REMINDER
 from fhir_server.services.reminders.send import send
@@ -15,10 +17,12 @@ from fhir_server.services.subscriptions.resend import resend
 from fhir_server.services.subscriptions.terms import NOT_TOLD
 from fhir_server.services.subscriptions.writing import DELIVERY, RESEND
 from fhir_server.services.waitlist import following as waitlist
+from fhir_server.services.waitlist.messages import MESSAGE
 
 FOLLOWERS: dict[str, Following] = {
     "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD),
     "reminders": reminders.FOLLOWING,
+    "attendance": watching.FOLLOWING,
     "waitlist": waitlist.FOLLOWING,
 }
 """Name → whoever follows, in the order in which they are told."""
@@ -28,6 +32,10 @@ PERFORMERS: dict[str, Performer] = {
     RESEND: resend,
     REMINDER: send,
     reminders.RELEASE: release,
+    watching.WATCH: watching.watch,
+    telling.TELL: telling.tell,
+    flags.LAPSE: flags.lapse,
+    MESSAGE: tell,
     **waitlist.PERFORMING,
 }
 """Kind of work → who does it."""

@@ -6,7 +6,7 @@ They act as themselves, through the same use cases, rules and record as with a l
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from fhir_server.services.reminders.people import MEDIUM_SYSTEM
 from fhir_server.services.reminders.requests import coded, id_of
 from fhir_server.services.reminders.visits import Visit, visit_of
 from fhir_server.services.versions import instant, version_of
+from fhir_server.services.waitlist import answer as waitlist
 from fhir_server.services.wishes import of_appointment
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL
@@ -57,34 +58,49 @@ async def confirm(world: World, who: Patient, appointment: str) -> Stored:
 
     :raises Problem: 404 for what they do not take part in, 422 for what is not booked.
     """
+    mine, caller = await _as(world, who, "patch")
+    act = resources.patch(mine, caller, "Appointment", appointment, _taking_part(world, who, "accepted"))
+    return await _recorded(mine, who, caller, "patch", appointment, _stored(act))
 
-    def accepted(before: dict[str, Any]) -> dict[str, Any]:
+
+def _taking_part(world: World, who: Patient, status: str) -> resources.Change:
+    """Sets how the patient takes part, and nothing else."""
+
+    def changed(before: dict[str, Any]) -> dict[str, Any]:
         people = [
-            {**one, "status": "accepted"} if reference_of(one.get("actor"), world.bases) == who.reference else one
+            {**one, "status": status} if reference_of(one.get("actor"), world.bases) == who.reference else one
             for one in before.get("participant", ())
         ]
         return {**before, "participant": people}
 
+    return changed
+
+
+async def _leave(world: World, who: Patient, appointment: str) -> Stored:
+    """The patient leaves a visit of several: the server writes it, for a patient names no others."""
     mine, caller = await _as(world, who, "patch")
-    return await _recorded(
-        world,
-        who,
-        caller,
-        "patch",
-        appointment,
-        _stored(resources.patch(mine, caller, "Appointment", appointment, accepted)),
+    found = await world.store.resources.get("Appointment", appointment)
+    if found is not None:
+        await cancelling.check_cutoff(mine, found, caller.channel, "cancel")
+    own = replace(OWN.caller, channel=caller.channel)
+    act = resources.patch(
+        mine.under(OWN, mine.stamp), own, "Appointment", appointment, _taking_part(world, who, "declined")
     )
+    return await _recorded(mine, who, caller, "patch", appointment, _stored(act))
 
 
 async def cancel(world: World, who: Patient, appointment: str) -> Stored:
-    """The patient does not come; the time is free for others.
+    """The patient does not come; the time is free for others. Where others come too, these still do.
 
     :raises Problem: 422 ``cutoff-passed``: it is too late by the clinic's policy.
     """
+    visit = await seen(world, who, appointment)
+    if visit is not None and len(visit.patients) > 1:
+        return await _leave(world, who, appointment)
     mine, caller = await _as(world, who, "$cancel")
     asked = cancelling.Cancellation(reason=PATIENT_REASON)
     return await _recorded(
-        world, who, caller, "$cancel", appointment, cancelling.cancel(mine, caller, appointment, asked)
+        mine, who, caller, "$cancel", appointment, cancelling.cancel(mine, caller, appointment, asked)
     )
 
 
@@ -97,8 +113,21 @@ async def move(world: World, who: Patient, appointment: str, proposal: str) -> S
     mine, caller = await _as(world, who, "$reschedule")
     wanted = moving.Move(proposal=proposal)
     return await _recorded(
-        world, who, caller, "$reschedule", appointment, moving.reschedule(mine, caller, appointment, wanted)
+        mine, who, caller, "$reschedule", appointment, moving.reschedule(mine, caller, appointment, wanted)
     )
+
+
+async def answer_offer(world: World, who: Patient, appointment: str, start: int, *, accepts: bool) -> Stored:
+    """The patient takes the time that they are offered from the waitlist, or does not.
+
+    :param start: of the time that is meant, in epoch seconds.
+    :raises Problem: 409 ``hold-expired``: it is not offered any more.
+    """
+    interaction = "$book" if accepts else "update"
+    mine, caller = await _as(world, who, interaction)
+    named = waitlist.Named(start=start)
+    answer = waitlist.accept if accepts else waitlist.decline
+    return await _recorded(mine, who, caller, interaction, appointment, answer(mine, caller, appointment, named))
 
 
 async def times(world: World, who: Patient, visit: Visit) -> list[Free]:
@@ -207,19 +236,24 @@ async def _as(world: World, who: Patient, interaction: str) -> tuple[World, Call
 
 
 async def _recorded(world: World, who: Patient, caller: Caller, interaction: str, id_: str, act: Any) -> Stored:
-    """Do it and record it, done or refused."""
+    """Do it and record it, done or refused.
+
+    :param world: that of the caller.
+    """
     at = world.unmoved().clock()
     try:
         written: Stored = await act
     except Problem as refused:
         reason = refused.issues[0].code if refused.issues else ""
         await world.record.add(
-            by(caller, interaction, at=at, action="U", outcome=MINOR, network=who.network,
+            by(caller, interaction, at=at, action="E", outcome=MINOR, network=who.network,
                patients=(who.reference,), reason=reason or refused.category.issue_code)
         )  # fmt: skip
         raise
-    touched = Accessed("Appointment", id_, written.version, tuple(written.extra.get("patients") or ()), written=True)
+    # What was so already made no version.
+    made = (written.extra.get("by") or {}).get("request_id") == world.stamp["request_id"]
+    touched = Accessed("Appointment", id_, written.version, tuple(written.extra.get("patients") or ()), written=made)
     await world.record.add(
-        by(caller, interaction, at=at, action="U", outcome=SUCCESS, network=who.network, objects=(touched,))
+        by(caller, interaction, at=at, action="E", outcome=SUCCESS, network=who.network, objects=(touched,))
     )
     return written

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fhir_server.errors import Problem
-from fhir_server.fhir.json import parse
 from fhir_server.log import get_logger
 from fhir_server.messages.facts import Choice, Facts
 from fhir_server.messages.rendering import render
@@ -20,8 +19,8 @@ from fhir_server.messages.segments import plain
 from fhir_server.messages.templates import Kind
 from fhir_server.remote.reports import InboundText
 from fhir_server.search.query import TokenIn
-from fhir_server.services.reminders import acts, links
-from fhir_server.services.reminders.contents import Clinic, clinic_of, facts_of, zone_of
+from fhir_server.services.reminders import acts, links, offers
+from fhir_server.services.reminders.contents import Clinic, clinic_of, clinic_of_patient, facts_of, zone_of
 from fhir_server.services.reminders.people import Person, e164, person
 from fhir_server.services.reminders.replies import Reply, reply
 from fhir_server.services.reminders.visits import Visit
@@ -51,6 +50,11 @@ class Option:
     visit: Visit
     person: Person
     clinic: Clinic
+
+    @property
+    def offered(self) -> bool:
+        """Whether it is a time that is offered from the waitlist, and not booked."""
+        return self.visit.status != "booked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ async def _answer(world: World, talk: Conversation, number: str, text: InboundTe
     if question and question.at + REMEMBERED_SECONDS <= world.now():
         question = None
     act: Act = question.act if question and answer.act == "number" else answer.act  # type: ignore[assignment]
+    if act == "decline":
+        act = _declined(options)
     if act in {"confirm", "reschedule", "cancel"}:
         listed = _listed(question, options) if question and answer.number else None
         return await _choose(world, talk, options, listed, act, answer.number, text.message_id)
@@ -120,10 +126,21 @@ async def _choose(
     return Said(await _which(near, options), question)
 
 
+def _declined(options: Sequence[Option]) -> Act:
+    """What *no* means: an offer is declined; of a booked appointment it could mean several things."""
+    return "cancel" if options and all(one.offered for one in _near(options)) else "unknown"
+
+
 async def _do(world: World, option: Option, act: Act, message_id: str) -> str:
     who = acts.Patient(option.person.reference, BY)
     visit = option.visit
     try:
+        if option.offered:
+            accepts = act == "confirm"
+            if act == "reschedule":
+                return _reply(option, "failed")
+            await acts.answer_offer(world, who, visit.id, visit.start, accepts=accepts)
+            return await _said(world, option, "booked") if accepts else _reply(option, "declined")
         if act == "confirm":
             await acts.confirm(world, who, visit.id)
             return await _said(world, option, "confirmed")
@@ -177,10 +194,9 @@ async def _nothing(world: World, talk: Conversation) -> Said:
     """Whoever we wrote to is told that there is nothing to answer any more."""
     last = talk.about[-1]
     who = await person(world, world.store.resources, last.patient)
-    visit = await acts.seen(world, acts.Patient(last.patient, BY), last.appointment)
-    if who is None or visit is None:
+    if who is None:
         return Said("")
-    clinic = await clinic_of(world, visit)
+    clinic = await clinic_of_patient(world, last.patient)
     return Said(plain(reply("nothing", who.language, clinic=clinic.name, phone=clinic.phone)))
 
 
@@ -192,21 +208,10 @@ async def _opt(world: World, people: Sequence[str], *, permitted: bool) -> Said:
         if who is None:
             continue
         await acts.opt(world, acts.Patient(patient, BY), "sms", permitted=permitted)
-        facts = Facts(await _clinic_name(world, patient))
+        facts = Facts((await clinic_of_patient(world, patient)).name)
         kind: Kind = "opted-in" if permitted else "opted-out"
         text = text or render(kind, who.language, facts, None, world.zone).sms
     return Said(text)
-
-
-async def _clinic_name(world: World, patient: str) -> str:
-    """The name of a clinic that knows the patient."""
-    found = await world.store.resources.get("Patient", patient.partition("/")[2])
-    clinics = (found.extra.get("clinics") or ()) if found else ()
-    for one in clinics:
-        named = await world.store.resources.get("Organization", one.partition("/")[2])
-        if named and not named.deleted:
-            return str(parse(named.body).get("name", ""))
-    return ""
 
 
 async def _owners(world: World, number: str) -> list[str]:
@@ -225,7 +230,7 @@ async def _options(world: World, talk: Conversation, people: Sequence[str]) -> l
     if not found:
         for patient in people:
             where = {
-                "idx.patient": patient, "idx.status": "=booked",
+                "idx.actor": patient, "idx.status": "=booked",
                 "idx.date.l": {"$gte": now * 1000, "$lt": (now + AHEAD_SECONDS) * 1000},
             }  # fmt: skip
             rows = await world.store.resources.find("Appointment", where, limit=MOST, fields={"_id": 1})
@@ -236,7 +241,10 @@ async def _options(world: World, talk: Conversation, people: Sequence[str]) -> l
 
 async def _option(world: World, about: About) -> Option | None:
     visit = await acts.seen(world, acts.Patient(about.patient, BY), about.appointment)
-    if visit is None or visit.status != "booked" or visit.start <= world.now():
+    if visit is None or visit.start <= world.now():
+        return None
+    offer_ends = offers.until(visit) if visit.status == "pending" else None
+    if visit.status != "booked" and (offer_ends is None or offer_ends <= world.now()):
         return None
     who = await person(world, world.store.resources, about.patient, visit)
     return Option(about, visit, who, await clinic_of(world, visit)) if who else None

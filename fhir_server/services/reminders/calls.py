@@ -1,4 +1,4 @@
-"""Keys that are pressed in a call: 1 confirms, 2 asks for another time, 3 cancels."""
+"""Keys in a call: 1 confirms, 2 asks for another time, 3 cancels; of an offer 1 takes the time, 2 does not."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fhir_server.remote.sms import Text
 from fhir_server.remote.voice import VOICES
 from fhir_server.services.reminders import acts, delivery, links, requests
 from fhir_server.services.reminders.contents import Clinic, clinic_of, facts_of, zone_of
+from fhir_server.services.reminders.offers import OFFER
 from fhir_server.services.reminders.people import Person, person
 from fhir_server.services.reminders.replies import reply
 from fhir_server.services.reminders.reports import find, request_of
@@ -23,6 +24,7 @@ from fhir_server.services.world import World
 
 BY = "telephone-key"
 _ACTS = {"1": "confirm", "2": "reschedule", "3": "cancel"}
+_OFFERED = {"1": "accept", "2": "decline"}
 _NOTHING = "<Response><Hangup/></Response>"
 
 
@@ -42,7 +44,7 @@ async def pressed(world: World, key: Keypress, id_: str) -> str:
     if visit is None or receiver is None:
         return _NOTHING
     clinic = await clinic_of(world, visit)
-    act = _ACTS.get(key.digits, "")
+    act = (_OFFERED if asked.kind == OFFER else _ACTS).get(key.digits, "")
     return _twiml(receiver.language, await _words(world, asked, visit, receiver, clinic, act))
 
 
@@ -52,7 +54,13 @@ async def _words(
     who = acts.Patient(receiver.reference, BY)
     said: Kind = "not-understood"
     try:
-        if act in {"confirm", "reschedule"} and not asked.is_for(visit.start):
+        if act in {"accept", "decline"}:
+            accepts = act == "accept"
+            await acts.answer_offer(world, who, visit.id, visit.start, accepts=accepts)
+            if not accepts:
+                return reply("declined", receiver.language, clinic=clinic.name, phone=clinic.phone)
+            said = "booked"
+        elif act in {"confirm", "reschedule"} and not asked.is_for(visit.start):
             said = "not-understood"
         elif act == "confirm":
             await acts.confirm(world, who, visit.id)

@@ -5,6 +5,7 @@ status        when
 preparation   noted before it is sent: whoever comes after a crash sends it under the same id
 completed     the provider took it; ``sent``, and ``received`` when it was delivered
 not-done      it was not taken, or not delivered; ``statusReason``
+unknown       a worker died while it was sent, and then it was not wanted any more
 
 https://hl7.org/fhir/R4/communication.html
 """
@@ -17,7 +18,7 @@ from typing import Any
 from fhir_server.fhir.json import parse
 from fhir_server.services.reminders.people import MEDIUM_SYSTEM
 from fhir_server.services.reminders.requests import MESSAGE_SYSTEM, Request, coded
-from fhir_server.services.term_shapes import OWN
+from fhir_server.services.shapes import OWN
 from fhir_server.services.versions import instant, version_of
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL
@@ -86,6 +87,17 @@ async def note_sent(world: World, unit: Unit, id_: str, provider: str, message_i
     _event(resource, "sent", at)
     await _write(world, unit, resource, id_, found, at, found.extra.get("clinics") or ())
     return not failed
+
+
+async def abandon(world: World, unit: Unit, request: Request, at: int) -> None:
+    """Of a message that is not wanted any more: a try whose end nobody saw may have gone out."""
+    if request.due * 1000 > at:
+        return
+    for medium in request.media:
+        found = await unit.get(TYPE, id_of(request.id, medium))
+        if found is not None and not found.deleted and status(found) == "preparation":
+            resource = {**parse(found.body), "status": "unknown"}
+            await _write(world, unit, resource, found.id, found, at, found.extra.get("clinics") or ())
 
 
 async def note_failed(world: World, unit: Unit, id_: str, reason: str, event: str, at: int) -> None:

@@ -21,9 +21,10 @@ from fhir_server.remote.push import Push
 from fhir_server.remote.sms import Text
 from fhir_server.remote.voice import Call
 from fhir_server.services.message_texts import overrides_of
-from fhir_server.services.reminders import communications, links
+from fhir_server.services.reminders import communications, links, offers
 from fhir_server.services.reminders.delivery import Composed
 from fhir_server.services.reminders.notices import NOTICE
+from fhir_server.services.reminders.offers import OFFER
 from fhir_server.services.reminders.people import Person
 from fhir_server.services.reminders.requests import Request
 from fhir_server.services.reminders.visits import Visit
@@ -109,12 +110,25 @@ def kind_of(request: Request, visit: Visit) -> Kind:
         return _NOTICES[name]
     if request.kind == "confirmation-request":
         return "confirmation-request"
+    if request.kind == OFFER:
+        return "waitlist-offer-ended" if name == offers.ENDED else "waitlist-offer"
     return "telehealth-soon" if visit.modality == "video" and int(number) <= SOON else "reminder"
 
 
 async def clinic_of(world: World, visit: Visit) -> Clinic:
-    """The Organization of a visit; without one, this server."""
-    found = await world.store.resources.get("Organization", visit.clinic.partition("/")[2]) if visit.clinic else None
+    """The Organization of a visit; without one, nobody by name."""
+    return await clinic_named(world, visit.clinic)
+
+
+async def clinic_of_patient(world: World, patient: str) -> Clinic:
+    """The first of the clinics that know a patient, where no visit says which one speaks."""
+    found = await world.store.resources.get("Patient", patient.partition("/")[2])
+    return await clinic_named(world, next(iter((found.extra.get("clinics") or ()) if found else ()), ""))
+
+
+async def clinic_named(world: World, reference: str) -> Clinic:
+    """An Organization as who speaks."""
+    found = await world.store.resources.get("Organization", reference.partition("/")[2]) if reference else None
     if found is None or found.deleted:
         return Clinic("", "", {})
     resource = parse(found.body)
@@ -143,9 +157,14 @@ async def _facts(world: World, request: Request, visit: Visit, clinic: Clinic, w
     about = links.About(request.id, visit.id, request.patient, visit.start)
     unsubscribe = await links.make(world, about, "unsubscribe", visit.start + UNSUBSCRIBE_SECONDS)
     facts = replace(facts, unsubscribe=unsubscribe, was=_at(was.start) if was else None)
-    if visit.status != "booked" or kind_of(request, visit) in {"cancelled", "released"}:
+    kind = kind_of(request, visit)
+    if kind == "waitlist-offer":
+        end = offers.until(visit) or visit.start
+        accept, decline = [await links.make(world, about, act, end) for act in links.OFFER_ACTS]
+        return replace(facts, confirm=accept, cancel=decline, until=_at(end))
+    if visit.status != "booked" or kind in ENDED:
         return facts
-    made = {act: await links.make(world, about, act, visit.start) for act in links.ACTS[:3]}
+    made = {act: await links.make(world, about, act, visit.start) for act in links.BOOKED_ACTS}
     confirmed = visit.patients.get(request.patient) == "accepted"
     asks = request.kind == "confirmation-request" and visit.confirming.release
     until = visit.start - visit.confirming.cutoff
@@ -251,7 +270,7 @@ def _text(world: World, one: Written) -> Composed:
 
 def _call(world: World, one: Written) -> Composed:
     root, said = world.settings.issuer, one.said
-    answer = f"{root}{VOICE_HOOK}?id={one.id}" if one.kind == "confirmation-request" else ""
+    answer = f"{root}{VOICE_HOOK}?id={one.id}" if one.kind in {"confirmation-request", "waitlist-offer"} else ""
     callback = f"{root}{STATUS_HOOK}?id={one.id}"
     call = Call(one.id, one.receiver.numbers[0], said.voice, said.language, answer, callback)
     return Composed((call,), ("",), said.voice)

@@ -12,9 +12,9 @@ from typing import Any
 from fhir_server.scheduling.reminders import FOLLOW_UP, plan
 from fhir_server.services.actors import reference_of
 from fhir_server.services.following.fact import Fact, Following
-from fhir_server.services.reminders import notices, requests
+from fhir_server.services.reminders import communications, notices, requests
 from fhir_server.services.reminders.people import Person, media_of, person
-from fhir_server.services.reminders.requests import Request, Wanted
+from fhir_server.services.reminders.requests import Batch, Request, Wanted
 from fhir_server.services.reminders.visits import Visit, visit_of
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
@@ -30,10 +30,11 @@ RECORD = ("telecom", "address", "communication", "extension", "active", "decease
 
 async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
     """Plan, move and withdraw what these facts change."""
+    batch = Batch()
     changed: dict[str, Stored | None] = {}
     for fact in facts:
         if fact.type == "Appointment":
-            await notices.follow(world, unit, fact)
+            await notices.follow(world, unit, fact, batch)
             if not _is_history(world, fact):
                 changed[fact.after.id] = fact.after
     for patient in dict.fromkeys(filter(None, (_patient_of(world, fact) for fact in facts))):
@@ -41,7 +42,8 @@ async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
             changed.setdefault(id_, None)
     now = await unit.current("Appointment", sorted(changed))
     for id_ in sorted(now):
-        await _settle(world, unit, now[id_])
+        await _settle(world, unit, now[id_], batch)
+    await batch.write(world, unit)
 
 
 FOLLOWING = Following(follow, frozenset({"Appointment", "Patient", "Consent"}))
@@ -73,12 +75,12 @@ def _patient_of(world: World, fact: Fact) -> str:
 
 async def _future(world: World, unit: Unit, patient: str) -> list[str]:
     """Booked appointments of a patient that lie ahead."""
-    where = {"idx.patient": patient, "idx.status": "=booked", "idx.date.l": {"$gte": world.clock()}}
+    where = {"idx.actor": patient, "idx.status": "=booked", "idx.date.l": {"$gte": world.clock()}}
     rows = await unit.find("Appointment", where, fields={"_id": 1})
     return sorted(one["_id"] for one in rows)
 
 
-async def _settle(world: World, unit: Unit, current: Stored) -> None:
+async def _settle(world: World, unit: Unit, current: Stored, batch: Batch) -> None:
     """Bring the messages of an appointment to what is to be said about it now."""
     at, now = world.clock(), world.now()
     known = await requests.of_appointment(world, unit, current.id)
@@ -86,7 +88,7 @@ async def _settle(world: World, unit: Unit, current: Stored) -> None:
     if visit is None or visit.status != "booked" or visit.start <= now:
         for one in known.values():
             if one.status == "active" and one.kind != NOTICED:
-                await requests.withdraw(world, unit, one, at, "the appointment is not ahead any more")
+                await _withdraw(world, unit, batch, one, at, "the appointment is not ahead any more")
         await world.store.work.withdraw(unit, RELEASE, current.id)
         return
     ahead: dict[str, Wanted] = {}
@@ -97,14 +99,19 @@ async def _settle(world: World, unit: Unit, current: Stored) -> None:
         found, release = planned(visit, receiver, known, now)
         ahead |= {one.id: one for one in found}
     for id_, new in ahead.items():
-        await requests.put(world, unit, new, known.get(id_), at)
+        batch.put(world, new, known.get(id_), at)
     for old in known.values():
         if old.status == "active" and old.kind != NOTICED and old.id not in ahead and not _waits(old, visit, now):
-            await requests.withdraw(world, unit, old, at, "the appointment or the patient's wishes changed")
+            await _withdraw(world, unit, batch, old, at, "the appointment or the patient's wishes changed")
     if release is not None and len(visit.patients) == 1:
         await world.store.work.plan(unit, RELEASE, visit.id, release * 1000, {"start": visit.start})
     else:
         await world.store.work.withdraw(unit, RELEASE, visit.id)
+
+
+async def _withdraw(world: World, unit: Unit, batch: Batch, one: Request, at: int, reason: str) -> None:
+    await communications.abandon(world, unit, one, at)
+    batch.withdraw(world, one, at, reason)
 
 
 def planned(visit: Visit, receiver: Person, known: Mapping[str, Request], now: int) -> tuple[list[Wanted], int | None]:

@@ -16,7 +16,10 @@ from fhir_server.store.links import Link, digest
 
 SECRET = "message-links"  # noqa: S105  its name
 PATH = "/a/"
-ACTS = ("confirm", "reschedule", "cancel", "unsubscribe")
+BOOKED_ACTS = ("confirm", "reschedule", "cancel")
+OFFER_ACTS = ("accept", "decline")
+"""What can be done about an appointment, and about a time that is offered; besides *unsubscribe*."""
+
 _TEXT = re.compile(r"[A-Za-z0-9_-]{24}", re.ASCII)
 
 

@@ -15,6 +15,7 @@ from fhir_server.scheduling.reminders import after_quiet, channels
 from fhir_server.services.following.fact import Fact
 from fhir_server.services.reminders import requests
 from fhir_server.services.reminders.people import Person, person
+from fhir_server.services.reminders.requests import Batch
 from fhir_server.services.reminders.visits import Visit, visit_of
 from fhir_server.services.wishes import CHANNEL_URL, extension_code
 from fhir_server.services.world import World
@@ -37,7 +38,7 @@ TOLD_BY_OTHERS = "interface"
 _OVER = frozenset({"cancelled", "entered-in-error"})
 
 
-async def follow(world: World, unit: Unit, fact: Fact) -> None:
+async def follow(world: World, unit: Unit, fact: Fact, batch: Batch) -> None:
     """Plan what a version of an Appointment makes the patient want to know."""
     name = news(fact)
     if not name:
@@ -49,10 +50,10 @@ async def follow(world: World, unit: Unit, fact: Fact) -> None:
     for patient, status in visit.patients.items():
         if status == "declined" or (receiver := await person(world, unit.resources, patient, visit)) is None:
             continue
-        await _plan(world, unit, visit, receiver, name, fact.after)
+        _plan(world, batch, visit, receiver, name, fact.after)
 
 
-async def _plan(world: World, unit: Unit, visit: Visit, receiver: Person, name: str, version: Stored) -> None:
+def _plan(world: World, batch: Batch, visit: Visit, receiver: Person, name: str, version: Stored) -> None:
     usable = receiver.usable(visit.policy.consent_required)
     # Who acts by text message is answered there at once.
     answered = (version.extra.get("by") or {}).get("client") == BY_TEXT
@@ -62,7 +63,7 @@ async def _plan(world: World, unit: Unit, visit: Visit, receiver: Person, name: 
         due = after_quiet(due, visit.quiet, receiver.zone_for(visit)) or due
     if media:
         one = requests.wanted(visit, receiver.reference, f"{name}-{version.version}", NOTICE, due, media)
-        await requests.put(world, unit, one, None, world.clock())
+        batch.put(world, one, None, world.clock())
 
 
 def news(fact: Fact) -> str:
@@ -86,6 +87,8 @@ def _status(resource: Mapping[str, Any] | None) -> str:
 
 def _concerns(fact: Fact) -> bool:
     """Whether it was booked here, for a person: by its channel, else by whoever wrote this version."""
+    if fact.before is None and fact.after.extra.get("method") == "PUT":
+        return False  # loaded under an id of its own: it was booked elsewhere, and told of there
     resource = fact.new or fact.old or {}
     if channel := extension_code(resource, CHANNEL_URL):
         return channel != TOLD_BY_OTHERS

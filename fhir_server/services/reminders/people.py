@@ -12,7 +12,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import date_range
 from fhir_server.scheduling.reminders import Preference
 from fhir_server.services.reminders.visits import Visit
-from fhir_server.services.term_shapes import OWN, TIMEZONE
+from fhir_server.services.shapes import OWN, TIMEZONE
 from fhir_server.services.terms import zone as zone_of
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL

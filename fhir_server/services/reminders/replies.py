@@ -7,7 +7,7 @@ from typing import Literal
 
 from fhir_server.messages.templates import language_of
 
-Reply = Literal["other-time", "too-late", "nothing", "failed", "texted", "call-us"]
+Reply = Literal["other-time", "too-late", "nothing", "failed", "declined", "texted", "call-us"]
 
 _TEXTS: Mapping[str, Mapping[Reply, str]] = {
     "en": {
@@ -15,6 +15,7 @@ _TEXTS: Mapping[str, Mapping[Reply, str]] = {
         "too-late": "{clinic}: it is too late to do this by message. Please call {phone}.",
         "nothing": "{clinic}: we know of no appointment that this could be about. Please call {phone}.",
         "failed": "{clinic}: that did not work. Please call {phone}.",
+        "declined": "{clinic}: thank you. We offer the time to somebody else; you stay on the waiting list.",
         "texted": "This is {clinic}. We have sent you a text message with a link to other times. Goodbye.",
         "call-us": "This is {clinic}. For another time, please call {phone}. Goodbye.",
     },
@@ -23,6 +24,7 @@ _TEXTS: Mapping[str, Mapping[Reply, str]] = {
         "too-late": "{clinic}: ya es tarde para hacerlo por mensaje. Por favor, llame al {phone}.",
         "nothing": "{clinic}: no encontramos ninguna cita a la que pueda referirse. Por favor, llame al {phone}.",
         "failed": "{clinic}: no ha sido posible. Por favor, llame al {phone}.",
+        "declined": "{clinic}: gracias. Ofrecemos la hora a otra persona; usted sigue en la lista de espera.",
         "texted": "Le llama {clinic}. Le hemos enviado un SMS con un enlace a otras horas. Adiós.",
         "call-us": "Le llama {clinic}. Para otra hora, por favor, llame al {phone}. Adiós.",
     },
@@ -31,6 +33,7 @@ _TEXTS: Mapping[str, Mapping[Reply, str]] = {
         "too-late": "{clinic}: Dafür ist es per Nachricht zu spät. Bitte rufen Sie an: {phone}.",
         "nothing": "{clinic}: Wir finden keinen Termin, um den es gehen könnte. Bitte rufen Sie an: {phone}.",
         "failed": "{clinic}: Das hat nicht geklappt. Bitte rufen Sie an: {phone}.",
+        "declined": "{clinic}: Danke. Wir bieten die Zeit jemand anderem an; Sie bleiben auf der Warteliste.",
         "texted": "Hier ist {clinic}. Wir haben Ihnen eine SMS mit einem Link geschickt. Auf Wiederhören.",
         "call-us": "Hier ist {clinic}. Für eine andere Zeit rufen Sie uns bitte an: {phone}. Auf Wiederhören.",
     },

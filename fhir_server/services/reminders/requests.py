@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_server.fhir.json import parse
@@ -23,6 +23,7 @@ from fhir_server.settings import CANONICAL
 from fhir_server.store.resources import Stored, stored
 from fhir_server.store.search import to_filter
 from fhir_server.store.unit import Unit
+from fhir_server.store.work import Plan
 
 TYPE = "CommunicationRequest"
 KIND_SYSTEM = f"{CANONICAL}CodeSystem/reminder-kind"
@@ -119,60 +120,86 @@ async def of_appointment(world: World, unit: Unit, appointment: str) -> dict[str
     return {one.id: one for one in (read(stored(TYPE, row)) for row in rows)}
 
 
-async def put(world: World, unit: Unit, one: Wanted, known: Request | None, at: int) -> None:
-    """Write a message that is to be sent, and plan it.
+@dataclass(slots=True)
+class Batch:
+    """Messages that are written and planned together, in three commands however many there are."""
 
-    :param known: the version that is there: it gets another time or other channels, or is wanted again.
-    :param at: milliseconds since the epoch.
-    """
-    if known and known.status == "active" and (known.due, known.media) == (one.due, one.media):
-        return
-    before = known.stored if known else None
-    resource = parse(before.body) if before else _composed(one, at)
-    resource["status"] = "active"
-    resource.pop("statusReason", None)
-    resource["medium"] = [coded(MEDIUM_SYSTEM, medium) for medium in one.media]
-    resource["occurrenceDateTime"] = instant(one.due * 1000)
-    await _write(world, unit, resource, one.id, before, at, one.clinics)
-    await world.store.work.plan(unit, REMINDER, one.id, one.due * 1000, {"appointment": one.appointment})
+    writes: list[tuple[Stored | None, Stored, dict[str, Any]]] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
+
+    def put(self, world: World, one: Wanted, known: Request | None, at: int) -> None:
+        """A message that is to be sent.
+
+        :param known: the version that is there: it gets another time or other channels, or is wanted again.
+        :param at: milliseconds since the epoch.
+        """
+        if known and known.status == "active" and (known.due, known.media) == (one.due, one.media):
+            return
+        before = known.stored if known else None
+        resource = parse(before.body) if before else _composed(one, at)
+        resource["status"] = "active"
+        resource.pop("statusReason", None)
+        resource["medium"] = [coded(MEDIUM_SYSTEM, medium) for medium in one.media]
+        resource["occurrenceDateTime"] = instant(one.due * 1000)
+        self._write(world, resource, one.id, before, at, one.clinics)
+        self.plans.append(Plan(REMINDER, one.id, one.due * 1000, {"appointment": one.appointment}))
+
+    def end(self, world: World, known: Request, status: str, at: int, reason: str = "") -> None:
+        """A message that was sent (``completed``) or will not be (``revoked``), and why."""
+        resource = parse(known.stored.body)
+        resource["status"] = status
+        resource.pop("statusReason", None)
+        if reason:
+            resource["statusReason"] = {"text": reason}
+        self._write(world, resource, known.id, known.stored, at, tuple(known.stored.extra.get("clinics") or ()))
+
+    def withdraw(self, world: World, known: Request, at: int, reason: str) -> None:
+        """A message that waits is not sent any more."""
+        self.end(world, known, "revoked", at, reason)
+        self.withdrawn.append(known.id)
+
+    def _write(
+        self,
+        world: World,
+        resource: Mapping[str, Any],
+        id_: str,
+        before: Stored | None,
+        at: int,
+        clinics: Sequence[str],
+    ) -> None:
+        version, method = (before.version + 1, "PUT") if before else (1, "POST")
+        written, index = version_of(world, resource, id_=id_, version=version, at=at, method=method, clinics=clinics)
+        self.writes.append((before, written, index))
+
+    async def write(self, world: World, unit: Unit) -> None:
+        """Write them, in the unit."""
+        if self.writes:
+            await unit.write_many(TYPE, self.writes)
+        await world.store.work.plan_all(unit, self.plans)
+        if self.withdrawn:
+            await world.store.work.withdraw(unit, REMINDER, *self.withdrawn)
+
+
+async def put(world: World, unit: Unit, one: Wanted, known: Request | None, at: int) -> None:
+    """:meth:`Batch.put` for one message."""
+    batch = Batch()
+    batch.put(world, one, known, at)
+    await batch.write(world, unit)
 
 
 async def end(world: World, unit: Unit, known: Request, status: str, at: int, reason: str = "") -> None:
-    """Note that a message was sent (``completed``) or will not be (``revoked``), and why."""
-    resource = parse(known.stored.body)
-    resource["status"] = status
-    resource.pop("statusReason", None)
-    if reason:
-        resource["statusReason"] = {"text": reason}
-    clinics = tuple(known.stored.extra.get("clinics") or ())
-    await _write(world, unit, resource, known.id, known.stored, at, clinics)
+    """:meth:`Batch.end` for one message."""
+    batch = Batch()
+    batch.end(world, known, status, at, reason)
+    await batch.write(world, unit)
 
 
 async def withdraw(world: World, unit: Unit, known: Request, at: int, reason: str) -> None:
-    """A message that waits is not sent any more."""
-    await end(world, unit, known, "revoked", at, reason)
-    await world.store.work.withdraw(unit, REMINDER, known.id)
-
-
-async def _write(
-    world: World,
-    unit: Unit,
-    resource: Mapping[str, Any],
-    id_: str,
-    before: Stored | None,
-    at: int,
-    clinics: Sequence[str],
-) -> None:
-    written, index = version_of(
-        world,
-        resource,
-        id_=id_,
-        version=before.version + 1 if before else 1,
-        at=at,
-        method="PUT" if before else "POST",
-        clinics=clinics,
-    )
-    await unit.write(before, written, index)
+    """:meth:`Batch.withdraw` for one message."""
+    batch = Batch()
+    batch.withdraw(world, known, at, reason)
+    await batch.write(world, unit)
 
 
 def _composed(one: Wanted, at: int) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from fhir_server.log import get_logger
 from fhir_server.remote.sending import NotSent, Sent
 from fhir_server.scheduling.reminders import LAST_MINUTE, after_quiet
 from fhir_server.services.following.performance import Again
-from fhir_server.services.reminders import communications, contents, delivery, requests
+from fhir_server.services.reminders import communications, contents, delivery, offers, requests
 from fhir_server.services.reminders.notices import NOTICE
+from fhir_server.services.reminders.offers import OFFER
 from fhir_server.services.reminders.people import Person, person
 from fhir_server.services.reminders.requests import TYPE, Request
 from fhir_server.services.reminders.visits import Visit, visit_of
 from fhir_server.services.world import World
 from fhir_server.store.conversations import About
+from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
 from fhir_server.store.work import Task
 
@@ -75,7 +77,7 @@ async def _look(world: World, request: Request) -> Ready | Again | str:
     receiver = await person(world, world.store.resources, request.patient, visit)
     if receiver is None:
         return "the patient's record is not active"
-    if request.kind == NOTICE:
+    if request.kind in {NOTICE, OFFER}:
         return Ready(request, visit, receiver, was)
     if request.kind == "confirmation-request" and status == "accepted":
         return "it is confirmed already"
@@ -97,6 +99,8 @@ async def _visit(world: World, request: Request) -> tuple[Visit, Visit | None] |
     if current is None:
         return "the appointment is not there"
     now = await visit_of(world, current)
+    if request.kind == OFFER:
+        return await _offer(world, request, current, now)
     if request.kind == NOTICE and name in {"cancelled", "released"}:
         if now is not None and now.status == "booked":
             return "the appointment is booked again"
@@ -110,6 +114,20 @@ async def _visit(world: World, request: Request) -> tuple[Visit, Visit | None] |
         former = await world.store.resources.version("Appointment", request.appointment, int(version) - 1)
         was = await visit_of(world, former) if former else None
     return now, was
+
+
+async def _offer(
+    world: World, request: Request, current: Stored, now: Visit | None
+) -> tuple[Visit, Visit | None] | str:
+    """The visit that is offered, or was."""
+    name, _, version = request.key.rpartition("-")
+    if name == offers.ENDED:
+        offered = await world.store.resources.version("Appointment", request.appointment, int(version))
+        before = await visit_of(world, offered) if offered else None
+        return (before, None) if before else "the offer is not there"
+    if now is None or not request.is_for(now.start) or not offers.is_open(current, now, now.start, world.now()):
+        return "the offer is over"
+    return now, None
 
 
 async def _is_outdated(world: World, request: Request, now: int) -> bool:
@@ -208,6 +226,7 @@ async def _drop(world: World, task: Task, request: Request, reason: str) -> None
     async def work(unit: Unit) -> None:
         current = await unit.get(TYPE, request.id)
         if current is not None and not current.deleted and (read := requests.read(current)).status == "active":
+            await communications.abandon(world, unit, read, world.clock())
             await requests.end(world, unit, read, "revoked", world.clock(), reason)
             await world.store.work.settle(unit, task)
 

@@ -29,7 +29,10 @@ from fhir_server.store.links import Link
 
 State = Literal["open", "used", "over", "changed"]
 BY = "message-link"
-OUTCOMES = {"confirm": "confirmed", "reschedule": "moved", "cancel": "cancelled", "unsubscribe": "unsubscribed"}
+OUTCOMES = {
+    "confirm": "confirmed", "reschedule": "moved", "cancel": "cancelled", "unsubscribe": "unsubscribed",
+    "accept": "accepted", "decline": "declined",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,9 @@ async def use(world: World, text: str, proposal: str = "", *, network: str = "")
         await acts.confirm(world, who, link.appointment)
     elif link.act == "cancel":
         await acts.cancel(world, who, link.appointment)
+    elif link.act in links.OFFER_ACTS:
+        accepts = link.act == "accept"
+        await acts.answer_offer(world, who, link.appointment, link.start, accepts=accepts)
     elif link.act == "unsubscribe":
         await acts.opt(world, who, "email", permitted=False)
     else:
@@ -122,7 +128,8 @@ def _state(world: World, link: Link, visit: Visit | None) -> State:
         return "over"
     if link.act == "unsubscribe":
         return "open"
-    same = visit is not None and visit.status == "booked" and visit.start == link.start
+    wanted = "pending" if link.act in links.OFFER_ACTS else "booked"
+    same = visit is not None and visit.status == wanted and visit.start == link.start
     return "open" if same else "changed"
 
 

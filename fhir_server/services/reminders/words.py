@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-Act = Literal["confirm", "reschedule", "cancel", "stop", "start", "number", "unknown"]
+Act = Literal["confirm", "reschedule", "cancel", "decline", "stop", "start", "number", "unknown"]
 
 LONGEST = 40
 """Characters of an answer that is looked at: a letter to the clinic is none."""
@@ -17,6 +17,7 @@ _WORDS: dict[Act, str] = {
     "bestatigt bestaetige bestaetigen",
     "reschedule": "r reschedule change move cambiar cambio reprogramar verschieben andern aendern umbuchen",
     "cancel": "cancel x cancelar cancelo anular absagen absage stornieren storno",
+    "decline": "no n nein decline rechazar ablehnen",
     "stop": "stop stopall unsubscribe end quit parar baja alto abmelden stopp",
     "start": "start unstop alta iniciar anmelden",
 }

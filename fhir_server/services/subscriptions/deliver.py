@@ -53,7 +53,7 @@ async def deliver(world: World, task: Task) -> Again | None:
     if terms.end and terms.end <= now:
         await turn(world, stored, "off", error=("ended", "its end has come"))
         return None
-    if progress.rest > now:
+    if progress.rest > now and status != "requested":
         return Again(progress.rest)
     target = await target_of(world, stored, terms, progress)
     if target is None:

@@ -14,7 +14,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.search.match import matches
 from fhir_server.search.query import ReferenceIn
 from fhir_server.services.access.policy import AccessPolicy
-from fhir_server.services.subscriptions.owner import Owner, policy_of
+from fhir_server.services.subscriptions.owner import Owner, policy_within
 from fhir_server.services.subscriptions.terms import Terms
 from fhir_server.services.subscriptions.topics import Change, Trigger
 from fhir_server.services.subscriptions.writing import TYPE, terms_of
@@ -82,13 +82,16 @@ class Directory:
         return self._groups
 
     async def policy(self, world: World, subscriber: Subscriber) -> AccessPolicy | None:
-        """What an owner may see, looked up anew when anybody's access ended, and after a minute; None: nothing more."""
+        """What an owner may see, looked up anew when anybody's access ended, and after a minute; None: nothing more.
+
+        It decides what is numbered; what is shown is judged again when it is sent.
+        """
         epoch, now = await world.store.access_epoch.leased(), world.now()
         known = self._policies.get(subscriber.key)
         if known is None or known[0] != epoch or known[1] <= now:
             if len(self._policies) >= MOST_POLICIES:
                 self._policies.clear()
-            known = (epoch, now + BELIEVED_SECONDS, await policy_of(world, subscriber.owner))
+            known = (epoch, now + BELIEVED_SECONDS, await policy_within(world, subscriber.owner))
             self._policies[subscriber.key] = known
         return known[2]
 

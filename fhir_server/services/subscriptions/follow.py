@@ -53,8 +53,8 @@ async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
                 elif seen is None:
                     ended.add(one.id)
     until = world.now() + world.settings.subscription_days * DAY
-    for id_ in sorted(told):
-        await world.store.subscriptions.number(unit, id_, told[id_], until)
+    if told:
+        await world.store.subscriptions.number(unit, told, until)
     plans = [Plan(DELIVERY, id_, world.clock()) for id_ in sorted({*told, *ended})]
     await world.store.work.plan_all(unit, plans)
 

@@ -130,8 +130,10 @@ def _entry(one: Told, standing: Standing) -> Resource:
     found: Resource = {"fullUrl": f"{standing.base}/{one.focus}"}
     if standing.content == "full-resource" and one.body and not one.gone:
         found["resource"] = parse(one.body)
-    answered = "410" if one.gone else {"POST": "201", "DELETE": "204"}.get(one.method, "200")
-    return found | {"request": {"method": one.method, "url": url}, "response": {"status": answered}}
+    response = {"status": "410" if one.gone else {"POST": "201", "DELETE": "204"}.get(one.method, "200")}
+    if one.method == "POST":
+        response["location"] = f"{standing.base}/{one.focus}"
+    return found | {"request": {"method": one.method, "url": url}, "response": response}
 
 
 def searchset(standings: Sequence[Standing], url: str) -> Resource:

@@ -35,13 +35,17 @@ def owner_of(caller: Caller, *, token: bool = False) -> dict[str, Any]:
 
 
 async def policy_of(world: World, owner: Owner) -> AccessPolicy | None:
-    """What the owner may see now; None when their access is over."""
-    caller = await _caller(world, owner)
-    if caller is None:
-        return None
-    policy = AccessPolicy(caller)
-    await policy.begin(world)
+    """What the owner may see now, ready to show something; None when their access is over."""
+    policy = await policy_within(world, owner)
+    if policy is not None:
+        await policy.begin(world)
     return policy
+
+
+async def policy_within(world: World, owner: Owner) -> AccessPolicy | None:
+    """As :func:`policy_of`, inside of a unit, where nothing else may be written: it judges, and shows nothing."""
+    caller = await _caller(world, owner)
+    return None if caller is None else AccessPolicy(caller)
 
 
 async def _caller(world: World, owner: Owner) -> Caller | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from prometheus_client import Counter
+
 from fhir_server.access.record import MINOR, SUCCESS, Accessed, by
 from fhir_server.fhir.json import dump, parse
 from fhir_server.fhir.xml import to_xml
@@ -26,6 +28,7 @@ from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.subscriptions import Event, Progress, Secret
 
+SENT = Counter("fhir_notifications_total", "attempts to send notifications", ["channel", "kind", "outcome"])
 NOT_REACHED = "the receiver was not reached, or gave no answer in time"
 SUBJECTS = {
     "handshake": "You get notifications from now on",
@@ -114,6 +117,7 @@ async def send(world: World, target: Target, kind: Kind, found: Prepared, standi
             target.terms.endpoint, body, headers, allowed=networks(world),
             timeout=float(min(target.terms.timeout, longest)),
         )  # fmt: skip
+    SENT.labels(target.terms.channel, kind, "taken" if outcome.accepted else code_of(outcome)).inc()
     await record(world, target, found, outcome)
     return outcome
 

@@ -29,6 +29,10 @@ from fhir_server.services.subscriptions.topics import Clauses, Reader, Topic, To
 
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 FILTER, CONTENT = f"{BACKPORT}backport-filter-criteria", f"{BACKPORT}backport-payload-content"
+LOCATION = f"{BACKPORT}backport-notification-url-location"
+LOCATIONS = frozenset({"full-url", "request-response", "all"})
+"""Where URLs may be asked for: they are in all of these places."""
+
 HEARTBEAT, TIMEOUT, MOST = (f"{BACKPORT}backport-{one}" for one in ("heartbeat-period", "timeout", "max-count"))
 R5 = "http://hl7.org/fhir/5.0/StructureDefinition/"
 CHANNELS = frozenset({"rest-hook", "websocket", "email"})
@@ -271,7 +275,10 @@ class _Found:
                 self.refuse("this extension is not supported on Subscription", f"Subscription.extension[{at}]")
         for at, one in enumerate(self.channel.get("extension", ())):
             url, place = str(one.get("url", "")), f"Subscription.channel.extension[{at}]"
-            if url not in {HEARTBEAT, TIMEOUT, MOST}:
+            if url == LOCATION:
+                if one.get("valueCode") not in LOCATIONS:
+                    self.refuse(f"the location is one of {', '.join(sorted(LOCATIONS))}", place)
+            elif url not in {HEARTBEAT, TIMEOUT, MOST}:
                 self.refuse("this extension of the channel is not supported", place)
             elif not any(isinstance(one.get(name), int) for name in ("valueUnsignedInt", "valuePositiveInt")):
                 self.refuse("this extension has a whole number", place)

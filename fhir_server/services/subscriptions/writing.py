@@ -150,6 +150,9 @@ async def _write(
     await unit.write(before, written, index)
     if lives:
         await world.store.subscriptions.change(unit, id_, failures=0, error=None, rest=0)
+        if owner == caller.party:
+            # Whoever allowed an app anew goes on with what it subscribed to.
+            await world.store.subscriptions.own(unit, id_, owner_of(caller))
     else:
         await world.store.subscriptions.begin(unit, id_, new_id(), owner_of(caller))
     if content["status"] == "off":

@@ -18,7 +18,7 @@ from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.scheduling.waitlist import MOST_URGENT, Entry
 from fhir_server.services.actors import reference_of
-from fhir_server.services.term_shapes import DAYS
+from fhir_server.services.shapes import DAYS
 from fhir_server.services.versions import instant
 from fhir_server.services.waitlist.records import WAITS, codes_of, kept, offers_of, preferred
 from fhir_server.services.wishes import ESTABLISHED_SECONDS, seen_by

@@ -190,7 +190,8 @@ def visited(door: Door, handler: Handler) -> Callable[[Request], Awaitable[Respo
             log.warning("database did not answer", fault=type(failed).__name__)
             return error_page(t["away_title"], t["away"], 503, secure=secure, Retry_After="5")
         except Exception:
-            log.exception("page failed", path=request.url.path)
+            # The route, not the path: a path may hold a link that is somebody's key.
+            log.exception("page failed", path=getattr(request.scope.get("route"), "path", ""))
             return error_page(t["defect_title"], t["defect"], 500, secure=secure)
 
     return endpoint

@@ -14,7 +14,8 @@ from fhir_server.conformance.validator import Validator
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.models import is_resource_type
 from fhir_server.fhir.types import HELD, is_id
-from fhir_server.services.term_shapes import EXTENSIONS, OWN, Part, value_of
+from fhir_server.services.shapes import OWN, Part, value_of
+from fhir_server.services.term_shapes import EXTENSIONS
 from fhir_server.services.terms import problems
 from fhir_server.settings import CANONICAL
 

@@ -72,7 +72,7 @@ def test_a_concept_map_maps_known_codes_to_known_codes(concept_map):
         (f"{CANONICAL}CodeSystem/modality", frozenset(get_args(Modality))),
         (SERVICE_TYPES, frozenset(SERVICES)),
         (f"{CANONICAL}CodeSystem/reminder-channel", {"email", "sms", "voice", "push"}),
-        (f"{CANONICAL}CodeSystem/reminder-kind", {"reminder", "confirmation-request", "follow-up", "offer"}),
+        (f"{CANONICAL}CodeSystem/reminder-kind", {"reminder", "confirmation-request", "follow-up", "offer", "notice"}),
     ],
 )
 def test_the_codes_are_those_of_the_code(system, expected):

@@ -10,11 +10,13 @@ import pytest
 
 from fhir_server.conformance.artifacts import Artifacts
 from fhir_server.errors import Category
+from fhir_server.scheduling.no_show import NoShowTerms
 from fhir_server.scheduling.reminders import Confirming, Quiet
 from fhir_server.scheduling.reminders import Rule as ReminderRule
 from fhir_server.scheduling.terms import Limit, Opening, Override, Policy, Rule, ServiceTerms
+from fhir_server.scheduling.waitlist_terms import WaitlistTerms
 from fhir_server.services import terms
-from fhir_server.services.term_shapes import OWN, TIMEZONE
+from fhir_server.services.shapes import OWN, TIMEZONE
 
 NEW_YORK = ZoneInfo("America/New_York")
 EXAMPLES = Artifacts.load().examples
@@ -125,6 +127,15 @@ def test_the_example_service_and_clinic_in_the_domain():
         notices=True,
         message_detail=False,
         consent_required=frozenset({"voice"}),
+        waitlist=WaitlistTerms(
+            ("urgency", "established", "since"), H // 2, 2 * H, 21 * H, 8 * H, 3, "clinic", True, False
+        ),
+        checkin_opens=H,
+        checkin_closes=H // 2,
+        undo_window=86400,
+        no_show=NoShowTerms(
+            actions=("restrict-advance", "fee"), advance=7 * 86400, amount={"value": 25, "currency": "USD"}
+        ),
     )
 
 

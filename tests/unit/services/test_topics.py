@@ -214,6 +214,8 @@ def test_a_filter_that_is_not_understood_is_refused(text: str) -> None:
          "Subscription.channel.payload"),
         ({"channel": {"extension": [{"url": f"{BACKPORT}backport-heartbeat-period", "valueUnsignedInt": 1}]}}, 422,
          "Subscription.channel.extension"),
+        ({"channel": {"extension": [{"url": terms_of.LOCATION, "valueCode": "none"}]}}, 422,
+         "Subscription.channel.extension[0]"),
         ({"channel": {"extension": [{"url": "urn:x", "valueString": "x"}]}}, 422,
          "Subscription.channel.extension[0]"),
     ],
@@ -227,3 +229,10 @@ def test_what_is_refused_names_its_place(change: Any, status: int, place: str) -
         read(resource)
     assert refused.value.category.status == status
     assert place in {one.expression for one in refused.value.issues}
+
+
+@pytest.mark.parametrize("where", sorted(terms_of.LOCATIONS))
+def test_where_urls_are_is_everywhere(where: str) -> None:
+    resource = subscription()
+    resource["channel"]["extension"] = [{"url": terms_of.LOCATION, "valueCode": where}]
+    assert read(resource).channel == "rest-hook"

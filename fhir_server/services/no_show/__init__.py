@@ -1,0 +1,1 @@
+"""Missed visits: suspected, counted, flagged, and what the clinic makes of them."""

@@ -1,0 +1,113 @@
+"""A time that is offered from the waitlist: told by the patient's channels, taken or declined by an answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.builders.clinic import OWN, parameters, part
+from tests.builders.messages import Practice
+from tests.builders.providers_calls import twilio
+from tests.reminders.test_text_answers import Phone
+
+NO_NIGHT = {
+    "url": "waitlist",
+    "extension": [part("quietStart", "Time", "00:00:00"), part("quietEnd", "Time", "00:00:00")],
+}
+
+
+async def _offered(practice: Practice, **person: Any) -> dict[str, Any]:
+    """Somebody who waits, and is offered what somebody else gave up."""
+    await practice.opened(part("notices", "Boolean", False), NO_NIGHT)
+    await practice.person(**person)
+    other = await practice.person("other", telecom=[])
+    await practice.drained()  # new hours are offered, too: before anybody waits
+    body = parameters(
+        patient=("Reference", {"reference": f"Patient/{practice.id('pat')}"}),
+        service=("Reference", {"reference": f"HealthcareService/{practice.id('visit')}"}),
+    )
+    joined = await practice.client.post("Appointment/$join-waitlist", json=body)
+    assert joined.status_code == 201, joined.text
+    booked = await practice.booked("14:00", other, day=5)
+    await practice.drained()
+    await practice.act(booked["id"], "$cancel")
+    await practice.drained()
+    found: dict[str, Any] = (await practice.client.get(f"Appointment/{joined.json()['id']}")).json()
+    assert (found["status"], found["start"]) == ("pending", booked["start"])
+    return found
+
+
+async def _status(practice: Practice, entry: dict[str, Any]) -> str:
+    return str((await practice.client.get(f"Appointment/{entry['id']}")).json()["status"])
+
+
+@pytest.fixture
+def phone(practice: Practice, http: Any) -> Phone:
+    return Phone(practice, http)
+
+
+async def test_taken_by_text(practice: Practice, phone: Phone) -> None:
+    entry = await _offered(practice)
+    (text,) = practice.texts()
+    assert "Reply YES to take it, NO to decline" in text
+    assert "you have an appointment" in await phone.say("YES")
+    assert await _status(practice, entry) == "booked"
+
+
+async def test_declined_by_text(practice: Practice, phone: Phone) -> None:
+    entry = await _offered(practice)
+    assert "stay on the waiting list" in await phone.say("NO")
+    assert await _status(practice, entry) == "waitlist"
+    assert "no appointment" in await phone.say("YES")
+    assert await _status(practice, entry) == "waitlist"
+
+
+@pytest.mark.parametrize(
+    ("act", "says", "status"), [("accept", "is booked", "booked"), ("decline", "somebody else", "waitlist")]
+)
+async def test_answered_by_a_link(practice: Practice, http: Any, act: str, says: str, status: str) -> None:
+    entry = await _offered(practice, telecom=[{"system": "email", "value": "wait@example.org"}])
+    (mail,) = practice.sent("email")
+    label = "Take it" if act == "accept" else "No, thank you"
+    found = re.search(rf"{label}: http://fhir\.test(/a/[\w-]{{24}})", mail.text)
+    assert found, mail.text
+    assert (await http.get(found[1])).status_code == 200
+    assert await _status(practice, entry) == "pending"
+    for answer in (await http.post(found[1]), await http.post(found[1]), await http.get(found[1])):
+        assert (answer.status_code, says in answer.text) == (200, True), answer.text
+    assert await _status(practice, entry) == status
+
+
+async def test_what_is_over_cannot_be_taken(practice: Practice, http: Any, phone: Phone) -> None:
+    entry = await _offered(practice)
+    link = re.search(r"http://fhir\.test(/a/[\w-]{24})", practice.texts()[0])
+    assert link
+    held = next(one["valueInstant"] for one in entry["extension"] if one["url"].endswith("/held-until"))
+    await practice.until(held[:-1].split(".")[0] + "+00:00")
+    await practice.drained()
+    assert await _status(practice, entry) == "waitlist"
+    assert "no longer held" in practice.texts()[-1]
+    assert (await http.post(link[1])).status_code == 410
+    await phone.say("YES")
+    assert await _status(practice, entry) == "waitlist"
+
+
+@pytest.mark.parametrize(
+    ("digits", "says", "status"), [("1", "You have an appointment", "booked"), ("2", "waiting list", "waitlist")]
+)
+async def test_answered_by_a_key(practice: Practice, http: Any, digits: str, says: str, status: str) -> None:
+    voice = {"url": f"{OWN}communication-preference", "extension": [part("channel", "Code", "voice")]}
+    entry = await _offered(practice, extension=[voice])
+    (call,) = practice.sent("voice")
+    path = call.answer.removeprefix("http://fhir.test")
+    answer = await twilio(http, path, {"CallSid": "CA1", "Digits": digits})
+    assert says in answer.text
+    assert await _status(practice, entry) == status
+
+
+async def test_an_offer_that_reaches_nobody_is_noted(practice: Practice) -> None:
+    entry = await _offered(practice, telecom=[])
+    (request,) = await practice.requests(entry["id"])
+    assert (request["status"], request["statusReason"]["text"]) == ("revoked", "no channel reaches the patient")
