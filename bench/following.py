@@ -259,7 +259,8 @@ async def _reminders(settings: Settings, listener: Any, environment: dict[str, s
 async def _smtp_floor(settings: Settings, taken: list[float]) -> float:
     host, port = settings.smtp_url.get_secret_value().removeprefix("smtp://").split(":")
     text = (
-        "Subject: Floor\r\nMessage-ID: <floor@demo.example>\r\n\r\nA text of usual length.\r\n"
+    head = "Subject: Floor\r\nMessage-ID: <floor@demo.example>\r\n\r\n"
+    text = head + "A line of a text of usual length, as long as others.\r\n" * 36
         + ("x" * 70 + "\r\n") * 28
     )
     for _ in range(200):
