@@ -258,11 +258,8 @@ async def _reminders(settings: Settings, listener: Any, environment: dict[str, s
 
 async def _smtp_floor(settings: Settings, taken: list[float]) -> float:
     host, port = settings.smtp_url.get_secret_value().removeprefix("smtp://").split(":")
-    text = (
     head = "Subject: Floor\r\nMessage-ID: <floor@demo.example>\r\n\r\n"
     text = head + "A line of a text of usual length, as long as others.\r\n" * 36
-        + ("x" * 70 + "\r\n") * 28
-    )
     for _ in range(200):
         await aiosmtplib.send(
             text, sender="a@demo.example", recipients=["b@demo.example"], hostname=host, port=int(port)
