@@ -79,7 +79,7 @@ async def create(
     async def run() -> Stored:
         former = await world.store.resources.get("AppointmentResponse", id_) if method == "PUT" else None
         # An offer of the waitlist has rules of its own: whose turn it is, and which offer the answer means.
-        if answer := await respond(world, caller, resource, id_, clinics, former, keyed, method):
+        if answer := await respond(world, caller, resource, id_, clinics, former, keyed, method, already):
             return answer
         return await attempt() if method == "PUT" else await afresh(attempt)
 

@@ -18,6 +18,7 @@ from fhir_server.services.following.relay import LEASE, LEASE_SECONDS, relay
 from fhir_server.services.world import World
 from fhir_server.store.driver import PyMongoError
 from fhir_server.store.outbox import LostLeaseError
+from fhir_server.store.unit import IDLE_SECONDS
 from fhir_server.store.work import WORK
 
 POLL_SECONDS = 2.0
@@ -81,6 +82,8 @@ class Leader:
                     if not await self._world.store.outbox.lead(LEASE, self._holder, LEASE_SECONDS):
                         raise LostLeaseError
                     renewed = now
+                    # What a dead process left open stands in the way of everybody's work.
+                    await self._world.store.connection.reap(IDLE_SECONDS)
                 told = await relay(self._world, types, holder=self._holder)
                 await hand_out(self._world, self._give)
                 # A full batch may have left something behind, of whichever type.
