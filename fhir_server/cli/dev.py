@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import typer
 
-from fhir_server.cli import time_lapse as lapse
 from fhir_server.cli.following import following
 from fhir_server.cli.start import (
     behind_proxy,
@@ -101,7 +100,7 @@ def dev(
                 environment="development",
                 workers=1,
                 outbox_folder=str(folder / "outbox"),
-                clock=lapse.clock() if time_lapse else stated.clock,
+                clock=stated.clock,
                 **_mail(mail, stated),
                 require_second_factor=False,
                 keys=stated.keys or f"file:{folder / 'key'}",
@@ -111,9 +110,19 @@ def dev(
             server = _server(settings)
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
+                if time_lapse:
+                    # Time begins to run when everything is there.
+                    settings = settings.model_copy(update={"clock": _running_clock()})
+                    server = _server(settings)
                 notes = (f"data       {folder}", *running.notes)
                 with following(settings, running.folder) if workers else nullcontext():
                     runner.run(_serve(server, listener, mail, settings, notes, demo=demo, folder=data))
+
+
+def _running_clock() -> str:
+    from fhir_server.cli import time_lapse
+
+    return time_lapse.clock()
 
 
 def token_line(user: str, root: str = "", data: Path | None = None) -> str:
@@ -234,13 +243,16 @@ async def _serve(
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells in no other way
             await asyncio.sleep(_READY_POLL_SECONDS)
+        runs = settings.clock.startswith("x") and demo
         if server.started:
-            lines = await _first_steps(base, root, folder) if demo else (NO_DEMO,)
             outbox = f"outbox     {root}/dev/outbox shows what is sent to people"
+            lines = () if runs else await _first_steps(base, root, folder) if demo else (NO_DEMO,)
             print(f"FHIR base  {base}", *notes, outbox, *lines, LAST, sep="\n", flush=True)
-            if settings.clock.startswith("x") and demo:
-                watching = asyncio.create_task(lapse.watch(settings, root, USER, SERVICE, PATIENT))
-                serving.add_done_callback(lambda _: watching.cancel())
+        if runs:
+            from fhir_server.cli import time_lapse
+
+            watching = asyncio.create_task(time_lapse.watch(settings, root, USER, SERVICE, PATIENT))
+            serving.add_done_callback(lambda _: watching.cancel())
         await serving
     if not server.started:
         raise Refused("The server did not start; the lines above say why.")

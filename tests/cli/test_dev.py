@@ -24,10 +24,10 @@ LAST_LINE = "Ctrl-C stops everything"
 
 
 @contextlib.contextmanager
-def dev(folder: Path, port: int) -> Iterator[str]:
-    """A running ``fhir-server dev``; what it printed until it was ready."""
+def dev(folder: Path, port: int, *options: str, last: str = LAST_LINE) -> Iterator[str]:
+    """A running ``fhir-server dev``; what it printed until a line that begins so."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_server.cli.main", "dev", "--port", str(port), "--data", str(folder)],
+        [sys.executable, "-m", "fhir_server.cli.main", "dev", "--port", str(port), "--data", str(folder), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,7 +42,7 @@ def dev(folder: Path, port: int) -> Iterator[str]:
         printed = []
         for line in process.stdout:
             printed.append(line)
-            if line.startswith(LAST_LINE):
+            if last in line:
                 break
         else:
             pytest.fail(f"dev ended: {''.join(printed)} {''.join(errors)}")
@@ -100,6 +100,25 @@ def test_start_paste_stop_and_start_again(folder: Path, port: int) -> None:
         assert again.status_code == 200
         assert again.json() == booked
         _run_readme(port)
+
+
+def test_a_week_of_reminders_is_watched(tmp_path: Path, port: int) -> None:
+    """The visit is booked and confirmed at once; a day later by the running clock its first reminder goes out."""
+    with dev(tmp_path, port, "--time-lapse", last="email     Your appointment on") as printed:
+        lines = printed.splitlines()
+        assert any(line.startswith("Booked for Patient/patient-1") for line in lines)
+        page = httpx.get(f"http://127.0.0.1:{port}/dev/outbox", trust_env=False)
+        assert page.status_code == 200
+        assert "Your appointment on" in page.text
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        # Logins keep real time.
+        token = _shell(f"{sys.executable} -m fhir_server.cli.main token --user patient1 --port {port}")
+        mine = httpx.get(
+            f"http://127.0.0.1:{port}/fhir/CommunicationRequest?subject=Patient/patient-1&status=completed",
+            headers={"Authorization": f"Bearer {token.strip()}"}, trust_env=False,
+        )  # fmt: skip
+        assert mine.status_code == 200
+        assert mine.json()["entry"]
 
 
 def _run_readme(port: int) -> None:

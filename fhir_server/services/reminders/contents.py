@@ -75,7 +75,7 @@ async def compose(
     clinic = await clinic_of(world, visit)
     kind = kind_of(request, visit)
     facts = await _facts(world, request, visit, clinic, was)
-    entry = _entry(facts, visit, receiver, kind)
+    entry = _entry(facts, visit, receiver)
     if kind in CALENDAR and facts.confirm + facts.reschedule:
         facts = replace(facts, google=google_link(entry), outlook=outlook_link(entry))
     said = render(kind, receiver.language, facts, clinic.texts, zone_of(visit, receiver))
@@ -89,16 +89,14 @@ def zone_of(visit: Visit, receiver: Person) -> ZoneInfo:
     return receiver.zone_for(visit) if visit.modality in REMOTE else visit.zone
 
 
-def _entry(facts: Facts, visit: Visit, receiver: Person, kind: Kind) -> Entry:
-    """The appointment in a calendar."""
+def _entry(facts: Facts, visit: Visit, receiver: Person) -> Entry:
+    """The appointment in a calendar, without links: calendars are shared, and others' servers keep them."""
     word = next((WORD[one] for one in prefixes(receiver.language) if one in WORD), WORD["en"])
-    url = "" if kind in ENDED else facts.reschedule
     return Entry(
         _at(visit.start),
         _at(max(visit.end, visit.start + 60)),
         f"{word}: {facts.clinic}" if facts.clinic else word,
         ", ".join(filter(None, (facts.place, facts.address))),
-        url=url,
         attendee=next(iter(receiver.emails), ""),
     )
 

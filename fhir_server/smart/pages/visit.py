@@ -177,6 +177,7 @@ def visited(door: Door, handler: Handler) -> Callable[[Request], Awaitable[Respo
         world = door.world
         if world is None:
             return error_page(t["starting_title"], t["starting"], 503, Retry_After="5")
+        world = world.unmoved()
         secure = is_secure(world)
         try:
             return await handler(await _visit(world, request))
