@@ -105,7 +105,7 @@ def serving(settings: Settings, **environment_: str) -> Iterator[str]:
         process.wait(timeout=20)
 
 
-def await_ready(root: str, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+def await_ready(root: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
     """Wait until the server says that it is ready."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -58,7 +58,7 @@ Appointment: service-category service-type specialty supporting-info
 AppointmentResponse: part-status
 Communication: category encounter instantiates-canonical instantiates-uri medium part-of received recipient sender
 Communication: sent.l status
-CommunicationRequest: authored.l based-on category encounter medium occurrence.l priority recipient replaces
+CommunicationRequest: authored.l based-on category encounter medium occurrence priority recipient replaces
 CommunicationRequest: requester sender status
 Consent: action actor category consentor data date.l organization period purpose scope security-label source-reference
 Consent: status

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from fhir_server.services.world import World
 
 ABOUT_PATIENTS = (
-    "Appointment", "AppointmentResponse", "Consent", "Coverage", "Device", "Encounter", "Flag", "RelatedPerson",
-    "ServiceRequest",
+    "Appointment", "AppointmentResponse", "Communication", "CommunicationRequest", "Consent", "Coverage", "Device",
+    "Encounter", "Flag", "RelatedPerson", "ServiceRequest",
 )  # fmt: skip
 """Types that take their clinics from Patients where they name none."""
 
