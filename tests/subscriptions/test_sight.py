@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from fhir_server.access.caller import Role
+from fhir_server.services.world import World
 from tests.builders.answers import refused
 from tests.builders.subscriber import Subscriber
 from tests.builders.subscriptions import subscription
@@ -141,3 +142,35 @@ async def test_the_front_desk_does_not_ask_by_the_reason(emr: Subscriber, clinic
     desk = replace(emr, token=await issuer.person(who, "openid fhirUser user/*.cruds"), made=[])
     for query in ("reason-code=36971009", "reason-code:missing=false", "status=booked&reason-code:not=36971009"):
         refused(await desk.post(subscription(f"Appointment?{query}", emr.hook.url())), 403)
+
+
+async def test_who_sees_less_than_before_is_told_less(
+    emr: Subscriber, clinic: Visits, issuer: Issuer, world: World
+) -> None:
+    """A clinician asked by the reason, and works at the front desk now: from then on it is withheld from them."""
+    org = f"Organization/{clinic.id('org')}"
+    await clinic.put({"resourceType": "Organization", "id": clinic.id("org"), "name": "x"})
+    room = {"resourceType": "Location", "id": clinic.id("room"), "managingOrganization": {"reference": org}}
+    await clinic.put(room)
+    who = account(Role.PRACTITIONER, f"Practitioner/{clinic.id('doc')}", clinics=frozenset({org}))
+    doctor = replace(emr, token=await issuer.person(who, "openid fhirUser user/*.cruds"), made=[])
+    by_reason = await doctor.active("Appointment?reason-code=36971009")
+    by_status = await doctor.active("Appointment?status=booked")
+    visit = clinic.appointment()
+    place = {"actor": {"reference": f"Location/{clinic.id('room')}"}, "status": "accepted"}
+
+    async def told(clock: str, end: str) -> list[int]:
+        sent = {**clinic.appointment(clock, end), "participant": [*visit["participant"], place], "reasonCode": [REASON]}
+        made = await clinic.client.post("Appointment", json=sent)
+        assert made.status_code == 201, made.text
+        await doctor.settle()
+        progress = await world.store.subscriptions.get_many([by_reason["id"], by_status["id"]])
+        return [progress[one["id"]].n for one in (by_reason, by_status)]
+
+    assert await told("09:00", "09:30") == [1, 1]
+    found = await world.store.accounts.get(who.id)
+    assert found is not None
+    await world.store.accounts.replace(replace(found, account=replace(found.account, role=Role.FRONT_DESK)))
+    await world.store.access_epoch.moved()
+    assert await told("10:00", "10:30") == [1, 2]
+    await doctor.off()
