@@ -3,6 +3,7 @@
 ``subscriptions``  ``{_id: Subscription id, line, sent, started, owner, secrets, failures, error, beat}``
 ``numbers``        ``{_id: Subscription id, line, n}``, apart so that numbering and sending do not disturb each other
 ``events``         ``{_id: line/00000000n, n, fact: Type/id/000000000v, method, at, until}``
+``handshakes``     when handshakes were last tried, of one Subscription and of one owner (:mod:`store.attempts`)
 ``bindings``       single-use tokens that bind a websocket (``store.authorization.tickets``)
 
 ``line`` names the events of one life of a Subscription: one that is deleted and made again begins a new line. ``n`` is
@@ -20,6 +21,7 @@ from typing import Any
 import orjson
 from pymongo import IndexModel, UpdateOne
 
+from fhir_server.store.attempts import Attempts
 from fhir_server.store.authorization.tickets import Tickets
 from fhir_server.store.driver import Connection, Document
 from fhir_server.store.moves import EPOCH
@@ -30,11 +32,13 @@ SUBSCRIPTIONS = "subscriptions"
 NUMBERS = "numbers"
 EVENTS = "events"
 BINDINGS = "bindings"
+HANDSHAKES = "handshakes"
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     SUBSCRIPTIONS: [],
     NUMBERS: [],
     EVENTS: [IndexModel([("until", 1)], expireAfterSeconds=0)],
     BINDINGS: [IndexModel([("until", 1)], expireAfterSeconds=0)],
+    HANDSHAKES: [IndexModel([("until", 1)], expireAfterSeconds=0)],
 }
 
 
@@ -95,6 +99,7 @@ class Subscriptions:
         self._epoch = connection.collection(EPOCH)
         self._sealer = sealer
         self.bindings = Tickets(connection, BINDINGS)
+        self.attempts = Attempts(connection, HANDSHAKES)
 
     # -- the epoch ---------------------------------------------------------------------------------------------------
 

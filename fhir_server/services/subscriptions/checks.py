@@ -104,7 +104,7 @@ def _implied(clause: Clause, granted: Iterable[Clause]) -> bool:
     values = getattr(clause, "values", None)
     code = getattr(getattr(clause, "definition", None), "code", "")
     for one in granted:
-        if getattr(getattr(one, "definition", None), "code", "") == code:
+        if code and getattr(getattr(one, "definition", None), "code", "") == code:
             allowed = getattr(one, "values", None)
             if values is None or allowed is None or not set(values) <= set(allowed):
                 return False

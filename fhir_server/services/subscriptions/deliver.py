@@ -2,7 +2,7 @@
 
 state       what is done
 ----------  ----------------------------------------------------------------------------------------------------
-requested   a handshake; success: ``active``, anything else: ``error``
+requested   a handshake; success: ``active``, anything else: ``error``; who asks for too many waits
 active      the next events; success goes on, failure waits (Retry-After, or 5 s doubling to an hour); after
             ``FHIR_DELIVERY_ATTEMPTS`` failures in a row: ``error``; 410: ``off``; a heartbeat where one is due
 error, off  nothing: only the subscriber asks for it again
@@ -20,6 +20,7 @@ from fhir_server.errors import Problem
 from fhir_server.fhir.json import parse
 from fhir_server.remote.webhook import Outcome
 from fhir_server.services.following.performance import Again
+from fhir_server.services.subscriptions.mailbox import is_own, is_person
 from fhir_server.services.subscriptions.owner import policy_of
 from fhir_server.services.subscriptions.sending import HOPELESS, NOTHING, Target, code_of, prepared, send, text_of
 from fhir_server.services.subscriptions.terms import Terms
@@ -33,6 +34,12 @@ from fhir_server.store.work import Task
 
 LONGEST_WAIT_MS = 86_400_000
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
+HANDSHAKES, HANDSHAKES_MS = 3, 180_000
+"""Of one Subscription in so long: one a minute, and a few that follow each other where somebody tries out."""
+
+OF_PERSON, OF_SYSTEM, OF_OWNER_MS = 20, 600, 3_600_000
+"""Handshakes of all Subscriptions of one owner in an hour."""
+
 ACCESS_ENDED = "the subscriber has no access any more to what this is about"
 
 
@@ -58,6 +65,8 @@ async def deliver(world: World, task: Task) -> Again | None:
     target = await target_of(world, stored, terms, progress)
     if target is None:
         return await _fail(world, stored, "access-ended", ACCESS_ENDED)
+    if not await is_own(world.under(target.policy), terms):
+        return await _fail(world, stored, "not-delivered", "the address is not in the subscriber's record any more")
     if status == "requested":
         return await _handshake(world, target)
     if terms.channel == "websocket":
@@ -78,13 +87,26 @@ async def target_of(world: World, stored: Stored, terms: Terms, progress: Progre
 async def _handshake(world: World, target: Target) -> Again | None:
     stored = target.stored
     if target.terms.channel != "websocket":
-        outcome = await send(world, target, "handshake", NOTHING, target.standing(world, status="requested"))
+        if wait := await _rationed(world, target):
+            return Again(wait, reason="handshakes")
+        standing = target.standing(world, status="requested", version=stored.version)
+        outcome = await send(world, target, "handshake", NOTHING, standing)
         if outcome.status == 410:
             return await _gone(world, stored)
         if not outcome.accepted:
             return await _fail(world, stored, "handshake-failed", text_of(outcome))
     await turn(world, stored, "active", started=True, beat=world.clock())
     return Again(world.clock())
+
+
+async def _rationed(world: World, target: Target) -> int:
+    """Count a handshake; 0, or from when (ms) there is one: nobody is flooded by writing over and over."""
+    caller, now, attempts = target.policy.caller, world.clock(), world.store.subscriptions.attempts
+    wait = await attempts.take(f"{TYPE}/{target.stored.id}", HANDSHAKES, HANDSHAKES_MS, now)
+    if wait:
+        return wait
+    owner = f"{caller.issuer}|{caller.subject}" if caller.subject else caller.client
+    return await attempts.take(f"owner/{owner}", OF_PERSON if is_person(caller) else OF_SYSTEM, OF_OWNER_MS, now)
 
 
 async def _events(world: World, target: Target) -> Again | None:

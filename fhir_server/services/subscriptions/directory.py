@@ -54,6 +54,10 @@ class Group:
     everybody: list[Subscriber] = field(default_factory=list)
     by_patient: dict[str, list[Subscriber]] = field(default_factory=dict)
 
+    @property
+    def types(self) -> frozenset[str]:
+        return frozenset(one.type for one in self.triggers)
+
     def fires(self, change: Change) -> bool:
         return any(one.fires(change) for one in self.triggers)
 

@@ -8,13 +8,10 @@ process relays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from fhir_server.search.match import matches
-from fhir_server.services.access.about import beside
-from fhir_server.services.access.policy import Clauses
 from fhir_server.services.following.fact import Fact
-from fhir_server.services.subscriptions.directory import Subscriber, patients_in
+from fhir_server.services.subscriptions.directory import patients_in
+from fhir_server.services.subscriptions.sight import Asked, Sight
 from fhir_server.services.subscriptions.topics import Change, Reader
 from fhir_server.services.subscriptions.writing import DELIVERY
 from fhir_server.services.world import World
@@ -42,15 +39,14 @@ async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
         if change.before is None and change.after is None:
             continue
         for group in groups:
-            if not group.fires(change):
+            if fact.type not in group.types:
                 continue
+            asked = Asked(group, fact, change)
             for one in group.concerned(patients_in(change) if group.by_patient else ()):
-                if not one.cares(change):
-                    continue
-                seen = await sight.sees(one, fact, change)
-                if seen:
+                tells = await sight.tells(one, asked)
+                if tells:
                     told.setdefault(one.id, []).append((fact.id, _method(fact), fact.at))
-                elif seen is None:
+                elif tells is None:
                     ended.add(one.id)
     until = world.now() + world.settings.subscription_days * DAY
     if told:
@@ -63,31 +59,3 @@ def _method(fact: Fact) -> str:
     if fact.after.deleted:
         return "DELETE"
     return "POST" if fact.before is None else "PUT"
-
-
-@dataclass
-class Sight:
-    """What owners see, looked up once for all facts of a batch."""
-
-    world: World
-    clauses: dict[tuple[str, str], Clauses | None] = field(default_factory=dict)
-
-    async def sees(self, subscriber: Subscriber, fact: Fact, change: Change) -> bool | None:
-        """Whether the owner sees what a fact is about; None when their access is over."""
-        key = subscriber.key
-        policy = await self.world.subscribers.policy(self.world, subscriber)
-        if policy is None:
-            return None
-        if policy.unlimited_for(fact.type, "rs"):
-            return True
-        if (key, fact.type) not in self.clauses:
-            self.clauses[key, fact.type] = await policy.sees(self.world.under(policy), fact.type)
-        clauses = self.clauses[key, fact.type]
-        if clauses is None:
-            return None
-        state, stored = (change.after, fact.after) if change.after else (change.before, fact.before)
-        assert state is not None
-        extra = stored.extra if stored else {}
-        about = beside(extra.get("patients") or (), extra.get("clinics") or (), extra.get("owner") or "")
-        document = {**state.document, "idx": {**state.document["idx"], **about}}
-        return matches(clauses, document)

@@ -53,7 +53,7 @@ class Told:
 class Standing:
     """How a Subscription stands: ``count`` events since its start, ``error`` codes and words of what is wrong.
 
-    ``base`` is our FHIR base without a slash.
+    ``base`` is our FHIR base without a slash. ``version`` of the Subscription names its handshake, 0: each is another.
     """
 
     base: str
@@ -63,6 +63,7 @@ class Standing:
     count: int
     content: str = "empty"
     error: tuple[str, str] | None = None
+    version: int = 0
 
     @property
     def url(self) -> str:
@@ -118,6 +119,8 @@ def bundle(standing: Standing, kind: Kind, events: Sequence[Told], now: int) -> 
 
 
 def _name(standing: Standing, kind: Kind, events: Sequence[Told]) -> str:
+    if kind == "handshake" and standing.version:
+        return str(uuid.uuid5(SPACE, f"{standing.url} handshake {standing.version}"))
     if kind != "event-notification" or not events:
         return str(uuid.uuid4())
     return str(uuid.uuid5(SPACE, f"{standing.url} {events[0].number}-{events[-1].number}"))

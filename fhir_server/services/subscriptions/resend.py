@@ -9,6 +9,7 @@ from fhir_server.errors import Problem
 from fhir_server.fhir.json import parse
 from fhir_server.services.following.performance import Again
 from fhir_server.services.subscriptions.deliver import backoff, target_of
+from fhir_server.services.subscriptions.mailbox import is_own
 from fhir_server.services.subscriptions.sending import prepared, send
 from fhir_server.services.subscriptions.writing import TYPE, terms_of
 from fhir_server.services.world import World
@@ -32,7 +33,7 @@ async def resend(world: World, task: Task) -> Again | None:
     target = await target_of(world, stored, terms, progress)
     first, last = int(task.about["first"]), min(int(task.about["last"]), progress.n)
     events = await world.store.subscriptions.events(progress.line, first, last, limit=terms.most)
-    if target is None or not events:
+    if target is None or not events or not await is_own(world.under(target.policy), terms):
         return None
     found = await prepared(world.under(target.policy), events, terms.content)
     outcome = await send(world, target, "event-notification", found, target.standing(world))

@@ -155,8 +155,8 @@ class _Found:
             content=content,
             headers=tuple(self.channel.get("header", ())),
             heartbeat=self._heartbeat(),
-            timeout=min(self._number(TIMEOUT) or TIMEOUT_SECONDS, TIMEOUT_SECONDS),
-            most=min(self._number(MOST) or USUAL_EVENTS, MOST_EVENTS),
+            timeout=self._number(TIMEOUT, TIMEOUT_SECONDS) or TIMEOUT_SECONDS,
+            most=self._number(MOST, MOST_EVENTS) or USUAL_EVENTS,
             end=self._end(),
         )
 
@@ -285,10 +285,13 @@ class _Found:
         if self.resource.get("modifierExtension") or self.channel.get("modifierExtension"):
             self.refuse("modifier extensions are not understood here", "Subscription.modifierExtension")
 
-    def _number(self, url: str) -> int:
-        for one in self.channel.get("extension", ()):
+    def _number(self, url: str, greatest: int = 0) -> int:
+        for at, one in enumerate(self.channel.get("extension", ())):
             if one.get("url") == url:
-                return int(one.get("valueUnsignedInt") or one.get("valuePositiveInt") or 0)
+                number = int(one.get("valueUnsignedInt") or one.get("valuePositiveInt") or 0)
+                if greatest and number > greatest:
+                    self.refuse(f"this is {greatest} at most", f"Subscription.channel.extension[{at}]")
+                return number
         return 0
 
     def _heartbeat(self) -> int:

@@ -15,6 +15,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.services.access.writes import refused
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.subscriptions import checks
+from fhir_server.services.subscriptions.mailbox import check_mailbox
 from fhir_server.services.subscriptions.owner import owner_of
 from fhir_server.services.subscriptions.terms import Limits, Terms, check_end, read
 from fhir_server.services.subscriptions.topics import Reader
@@ -121,6 +122,7 @@ async def _check(world: World, content: Resource) -> Terms:
     terms = terms_of(world, content)
     if content["status"] != "off":
         check_end(terms, world.clock())
+        await check_mailbox(world, terms)
     checks.check_channel(world, terms)
     await checks.check_rights(world, terms)
     return terms
