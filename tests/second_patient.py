@@ -60,12 +60,14 @@ class SecondPatient:
         visits = [
             {
                 **self._base("Appointment", f"visit-{status}"), "status": status, "comment": self.mark,
-                "start": (start + timedelta(hours=at)).isoformat(),
-                "end": (start + timedelta(hours=at, minutes=30)).isoformat(),
+                "start": (start + timedelta(days=days, hours=at)).isoformat(),
+                "end": (start + timedelta(days=days, hours=at, minutes=30)).isoformat(),
                 "reasonCode": [{"text": self.mark}], "description": self.mark,
                 "participant": [{"actor": patient, "status": "accepted"}],
             }
-            for at, status in enumerate(("booked", "cancelled", "fulfilled", "noshow", "waitlist", "proposed"))
+            for at, (status, days) in enumerate((
+                ("booked", 0), ("cancelled", 0), ("fulfilled", -60), ("noshow", -60), ("waitlist", 0), ("proposed", 0)
+            ))
         ]  # fmt: skip
         return [
             {

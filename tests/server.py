@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -75,6 +77,20 @@ def world(app: Server) -> World:
     """The world of the server in this process, on the server's own account."""
     assert app.door.world is not None
     return app.door.world.own()
+
+
+@pytest.fixture
+def go(app: Server) -> Iterator[Callable[[str], None]]:
+    """Moves the clock of the server in this process to an instant; empty: to now. Tokens keep their own time."""
+    before = app.door.world
+    assert before is not None
+
+    def moved(text: str) -> None:
+        at = int(datetime.fromisoformat(text).timestamp() * 1000) if text else 0
+        app.door.world = replace(before, clock=lambda: at, wall=before.wall or before.clock) if text else before
+
+    yield moved
+    app.door.world = before
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:

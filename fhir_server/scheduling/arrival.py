@@ -10,6 +10,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from fhir_server.scheduling.no_show import DEFAULT, suspected_at
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,6 +25,10 @@ ARRIVALS: Mapping[str, frozenset[str]] = {
     "arrived": frozenset({"checked-in"}),
 }
 """Check-in: from which state to which."""
+
+CHECKED_IN = frozenset({"arrived", "checked-in"})
+OUTCOMES = CHECKED_IN | {"noshow", "fulfilled"}
+"""States that say what became of a visit."""
 
 TAKEN_BACK: Mapping[str, frozenset[str]] = {
     "arrived": frozenset({"booked"}),
@@ -41,6 +47,18 @@ def checkin_side(policy: Policy, start: int, end: int, now: int) -> Side:
     if now < start - opens:
         return "early"
     return "late" if now > closes else "inside"
+
+
+def outcome_side(policy: Policy, status: str, start: int, end: int, now: int, *, interface: bool) -> Side:
+    """Whether ``now`` is the time to say what became of a visit.
+
+    :param status: one of ``OUTCOMES``.
+    :param interface: a system says what its people know: it does not wait for who is late.
+    """
+    if status in CHECKED_IN:
+        return checkin_side(policy, start, end, now)
+    waits = status == "noshow" and not interface
+    return "early" if now < (suspected_at(policy.no_show or DEFAULT, start) if waits else start) else "inside"
 
 
 @dataclass(frozen=True, slots=True)

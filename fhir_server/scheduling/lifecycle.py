@@ -24,7 +24,7 @@
     entered-in-error  —
 
 Every state may stay as it is, and every state may become ``entered-in-error``. What ``$undo`` takes back is not in this
-table (``arrival.TAKEN_BACK``).
+table (``arrival.TAKEN_BACK``), nor is when it can be said what became of a visit (``arrival.outcome_side``).
 
 https://hl7.org/fhir/R4/valueset-appointmentstatus.html https://hl7.org/fhir/R4/valueset-slotstatus.html
 """

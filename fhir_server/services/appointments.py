@@ -11,7 +11,7 @@ from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import dump, parse
 from fhir_server.fhir.temporal import format_instant
 from fhir_server.scheduling.lifecycle import appointment_allows, takes_time
-from fhir_server.services import confirmation, slot_faces
+from fhir_server.services import confirmation, slot_faces, visit_windows
 from fhir_server.services.access import writes
 from fhir_server.services.access.about import clinics_of
 from fhir_server.services.actors import reference_of
@@ -67,9 +67,10 @@ async def create(
 ) -> Stored:
     """Store an Appointment under a new id; one that takes time is booked.
 
-    :raises Problem: what the engine refuses.
+    :raises Problem: what the engine refuses; 422 ``outside-window`` for what cannot have happened yet.
     :raises Changed: somebody else created it meanwhile (update as create).
     """
+    await visit_windows.check(world, caller, None, resource)
     resource = marks.kept(None, entries.prepared(world, caller, resource))
 
     async def work() -> Stored:
@@ -119,12 +120,15 @@ async def change(
     clinics: Sequence[str],
     *,
     undoing: bool = False,
+    in_time: bool = False,
 ) -> Stored | None:
     """Store the next version; None if somebody else was faster.
 
     :param clinics: those of the next version, unless it is booked anew.
     :param undoing: a transition is taken back, which the state table does not know.
-    :raises Problem: 422 for a transition that the state table does not have, and what the engine refuses.
+    :param in_time: the operation behind it has judged its window itself.
+    :raises Problem: 422 for a transition that the state table does not have or that comes too early or too late, and
+        what the engine refuses.
     """
     if before is None or before.deleted:
         try:
@@ -136,6 +140,8 @@ async def change(
     if not undoing and not appointment_allows(old["status"], after["status"]):
         text = f"{old['status']} cannot become {after['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if not in_time:
+        await visit_windows.check(world, caller, old, after)
     if is_offer(before.extra):
         if after["status"] not in {"cancelled", "entered-in-error"}:
             return await answer.by_write(world, caller, before, after)

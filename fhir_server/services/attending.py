@@ -23,19 +23,18 @@ from fhir_server.access.caller import Caller, Role
 from fhir_server.access.rules import STATE_CHANNEL
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
-from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling import arrival, no_show
 from fhir_server.scheduling.arrival import ARRIVALS, Past
-from fhir_server.scheduling.terms import Policy
 from fhir_server.services import answering
 from fhir_server.services.access import writes
 from fhir_server.services.access.policy import OWN
 from fhir_server.services.actors import reference_of
 from fhir_server.services.appointments import change
-from fhir_server.services.booking import Changed, afresh, claimed, policy_of
+from fhir_server.services.booking import Changed, afresh, claimed
 from fhir_server.services.conditions import Condition, check_version
 from fhir_server.services.keyed import Keyed, once
-from fhir_server.services.wishes import OVERRIDE_URL, of_appointment
+from fhir_server.services.visit_windows import CODE, EARLY, LATE, PLACE, policy_for, times
+from fhir_server.services.wishes import OVERRIDE_URL
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
@@ -100,8 +99,7 @@ async def checked_in(world: World, before: Stored, asked: Asked) -> Stored:
     start, end = times(resource)
     side = arrival.checkin_side(await policy_for(world, resource), start, end, world.now())
     if side != "inside" and not asked.override:
-        text = "it is too early to check in" if side == "early" else "it is too late to check in"
-        raise problem(Category.RULE, text, "Appointment.start", "outside-window")
+        raise problem(Category.RULE, EARLY[asked.to] if side == "early" else LATE, PLACE, CODE)
     return await _changed(world, before, _overridden({**resource, "status": asked.to}, asked))
 
 
@@ -120,7 +118,7 @@ async def missed(world: World, caller: Caller, id_: str, asked: Asked, keyed: Ke
             raise _illegal(resource["status"], "was not missed")
         terms = (await policy_for(inner, resource)).no_show or no_show.DEFAULT
         if inner.now() < no_show.suspected_at(terms, times(resource)[0]):
-            raise problem(Category.RULE, "the patient may still come", "Appointment.start", "outside-window")
+            raise problem(Category.RULE, EARLY["noshow"], PLACE, CODE)
         reason = {"cancelationReason": dict(asked.reason)} if asked.reason else {}
         return await _changed(inner, before, {**resource, **reason, "status": "noshow"})
 
@@ -185,7 +183,7 @@ async def _run(world: World, id_: str, condition: Condition, work: Work, keyed: 
 
 async def _changed(world: World, before: Stored, after: dict[str, Any], *, undoing: bool = False) -> Stored:
     clinics = before.extra.get("clinics") or ()
-    written = await change(world, OWN.caller, before, after, before.id, clinics, undoing=undoing)
+    written = await change(world, OWN.caller, before, after, before.id, clinics, undoing=undoing, in_time=True)
     if written is None:
         raise Changed
     return written
@@ -195,19 +193,6 @@ def check_staff(caller: Caller, text: str) -> None:
     """:raises Problem: 403 for whoever is not of the clinic."""
     if caller.role not in STATE_CHANNEL:
         raise writes.refused(STATUS, text)
-
-
-async def policy_for(world: World, resource: Mapping[str, Any]) -> Policy:
-    """The policy of a stored Appointment; that of nobody where what it was booked on is gone."""
-    try:
-        return policy_of(await of_appointment(world, resource))
-    except Problem:
-        return Policy()
-
-
-def times(resource: Mapping[str, Any]) -> tuple[int, int]:
-    """Start and end in seconds; R4's app-3 sees to it that what is booked has them."""
-    return instant_seconds(resource["start"]), instant_seconds(resource["end"], floor=False)
 
 
 def patients_of(

@@ -15,7 +15,7 @@ from fhir_server.access.record import MINOR, Access, Accessed, by, stamp
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
 from fhir_server.scheduling import arrival
-from fhir_server.services import answering, attending
+from fhir_server.services import answering, attending, visit_windows
 from fhir_server.services.access import writes
 from fhir_server.services.access.policy import OWN
 from fhir_server.services.actors import reference_of
@@ -53,8 +53,8 @@ async def make(world: World, caller: Caller, id_: str, patient: str = "") -> tup
     places = attending.patients_of(world, resource, None, patient)
     if len(places) > 1:
         raise problem(Category.REQUIRED, "several patients take part: say which", "patient", "param-missing")
-    start, end = attending.times(resource)
-    policy = await attending.policy_for(world.own(), resource)
+    start, end = visit_windows.times(resource)
+    policy = await visit_windows.policy_for(world.own(), resource)
     if arrival.checkin_side(policy, start, end, world.now()) != "inside":
         text = "check-in is not open for this visit"
         raise problem(Category.RULE, text, "Appointment.start", "outside-window")
@@ -109,7 +109,7 @@ async def _check_in(world: World, link: Link) -> Stored:
 
     async def work(unit: Unit) -> Stored:
         before = await unit.get("Appointment", link.appointment)
-        if before is None or before.deleted or attending.times(parse(before.body))[0] != link.start:
+        if before is None or before.deleted or visit_windows.times(parse(before.body))[0] != link.start:
             raise problem(Category.RULE, "the visit is another one now", "Appointment", "illegal-transition")
         return await attending.checked_in(answering.inside(world, unit), before, attending.Asked())
 

@@ -5,6 +5,10 @@ Nothing of the patient stands in the URL, the page sends no referrer, and whoeve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import HTTP
 from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qsl
@@ -27,6 +31,8 @@ from fhir_server.store.driver import PyMongoError
 
 LIMIT = "60/minute"
 BODY_LIMIT = 16 * 1024
+FIELDS = 20
+ONE_CLICK = "List-Unsubscribe"
 
 log = get_logger("links")
 
@@ -63,14 +69,15 @@ async def _served(world: World, request: Request) -> Response:
         return _plain("many", 429, LANGUAGE, secure=_secure(world), retry=str(int(wait) + 1))
     text = request.path_params["text"]
     if request.method == "POST":
-        return await _use(world, text, await _chosen(request), address)
+        return await _use(world, text, await _form(request), address)
     opened = await use_link.look(world, text, network=address)
     return _unknown(world) if opened is None else _page(world, opened)
 
 
-async def _use(world: World, text: str, proposal: str, address: str) -> Response:
+async def _use(world: World, text: str, form: Mapping[str, str], address: str) -> Response:
+    proposal = form.get("time", "")
     try:
-        opened = await use_link.use(world, text, proposal, network=address)
+        opened = await use_link.use(world, text, _act(form), proposal, network=address)
     except Problem as refused:
         if refused.category.status == 503:
             return _plain("away", 503, LANGUAGE, secure=_secure(world), retry="5")
@@ -79,17 +86,39 @@ async def _use(world: World, text: str, proposal: str, address: str) -> Response
     return _unknown(world) if opened is None else _page(world, opened)
 
 
-async def _chosen(request: Request) -> str:
-    """The time that was chosen in the form; empty for anything else."""
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of the form; empty for a body that is none."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_LIMIT:
-            return ""
+            return {}
+    type_ = request.headers.get("content-type", "")
     try:
-        return dict(parse_qsl(body.decode(), max_num_fields=20)).get("time", "")
+        if type_.lower().startswith("multipart/form-data"):
+            return _parts(type_, body)
+        return dict(parse_qsl(body.decode(), max_num_fields=FIELDS))
     except ValueError:
-        return ""
+        return {}
+
+
+def _parts(type_: str, body: bytes) -> dict[str, str]:
+    """The text fields of a multipart form, as mail programs send it. https://www.rfc-editor.org/rfc/rfc7578"""
+    form = message_from_bytes(b"Content-Type: " + type_.encode("latin-1") + b"\r\n\r\n" + body, policy=HTTP)
+    parts = form.get_payload()
+    found = {}
+    for part in parts[:FIELDS] if isinstance(parts, list) else ():
+        if isinstance(part, EmailMessage) and not part.is_multipart():
+            name = part.get_param("name", "", "content-disposition")
+            found[str(name)] = part.get_content().strip() if part.get_content_maintype() == "text" else ""
+    return found
+
+
+def _act(form: Mapping[str, str]) -> str:
+    """What is wanted: what the page's button says, or a mail program's one click (RFC 8058, section 3.2)."""
+    if form.get(ONE_CLICK) == "One-Click":
+        return "unsubscribe"
+    return form.get("act", "")
 
 
 def _page(world: World, opened: Opened, fault: str = "", status: int = 200) -> Response:

@@ -85,7 +85,8 @@ class Two(Clinic):
         slot = await self.make("Slot", f"{name}-slot", schedule=self.ref("Schedule", f"{name}-days"), status="free",
                                start=self.at("18:00"), end=self.at("18:30"))  # fmt: skip
         visit = await self.make(
-            "Appointment", f"{name}-visit", status="fulfilled", start=self.at("07:00"), end=self.at("07:30"),
+            "Appointment", f"{name}-visit", status="fulfilled",
+            start=self.at("07:00", -400), end=self.at("07:30", -400),
             participant=[{"actor": {"reference": doctor}, "status": "accepted"}],
         )  # fmt: skip
         return slot, visit

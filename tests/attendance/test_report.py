@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fhir_server.services.no_show import report
 from tests.attendance.house import House
 from tests.builders.answers import refused
 
@@ -53,13 +54,13 @@ async def test_counts_by_every_group(house: House) -> None:
     await _day(house)
     answer = await _asked(house, "desk")
     assert answer.status_code == 200, answer.text
-    report = answer.json()
-    assert (report["resourceType"], report["type"]) == ("MeasureReport", "summary")
-    assert _numbers(report["group"][0]) == (3, 1, 1)
-    assert _rows(report, "confirmation") == {"confirmed": (2, 1, 0), "not-confirmed": (1, 0, 1)}
-    assert _rows(report, "provider") == {"Dr. Doc": (3, 1, 1)}
-    assert _rows(report, "appointment-type") == {house.id("visit"): (3, 1, 1)}
-    assert _rows(report, "reminder-channel") == {"none": (3, 1, 1)}
+    told = answer.json()
+    assert (told["resourceType"], told["type"]) == ("MeasureReport", "summary")
+    assert _numbers(told["group"][0]) == (3, 1, 1)
+    assert _rows(told, "confirmation") == {"confirmed": (2, 1, 0), "not-confirmed": (1, 0, 1)}
+    assert _rows(told, "provider") == {"Dr. Doc": (3, 1, 1)}
+    assert _rows(told, "appointment-type") == {house.id("visit"): (3, 1, 1)}
+    assert _rows(told, "reminder-channel") == {"none": (3, 1, 1)}
     for word in ("Patient", house.id("pat"), house.id("other"), "Pat"):
         assert word not in answer.text
     assert "measureScore" not in answer.text, "three visits have no rate"
@@ -101,8 +102,8 @@ async def test_a_rate_needs_eleven_visits_and_small_rows_are_put_together(house:
         done = await house.patch("system", f"Appointment/{one['id']}", ("/status", status))
         assert done.status_code == 200, done.text
     await house.patch("system", f"Appointment/{visits[-1]['id']}", ("/participant/0/status", "accepted"))
-    report = (await _asked(house, "desk")).json()
-    assert report["group"][0]["measureScore"] == {"value": 0.25}
+    told = (await _asked(house, "desk")).json()
+    assert told["group"][0]["measureScore"] == {"value": 0.25}
     least = (await _asked(house, "desk", minimum_cell="5")).json()
     assert list(_rows(least, "confirmation").values()) == [(11, 3, 0), (1, 0, 0)]
     assert "others, with fewer than 5 visits each" in _rows(least, "confirmation")
@@ -116,30 +117,45 @@ async def test_what_cannot_be_asked(house: House, question: dict[str, str]) -> N
     refused(await _asked(house, "desk", **question), 400)
 
 
-async def _message(house: House, visit: str, medium: str, status: str = "completed") -> None:
-    """A message about a visit, as the reminders write them."""
+def _message(house: House, visit: str, medium: str, status: str = "completed", number: int = 0) -> list[dict[str, Any]]:
+    """A message about a visit, as the reminders write them: the request, and what was sent."""
     own = "https://fhir-scheduling.example/fhir"
     about = {"subject": house.ref("pat"), "about": [{"reference": f"Appointment/{visit}"}],
              "sender": {"reference": f"Organization/{house.id('org')}"}}  # fmt: skip
     coded = [{"coding": [{"system": f"{own}/CodeSystem/reminder-channel", "code": medium}]}]
-    name = f"{visit}-{medium}"
-    await house.put({
-        "resourceType": "CommunicationRequest", "id": name, "status": "completed", "medium": coded, **about,
-        "groupIdentifier": {"system": f"{own}/identifier/appointment-messages", "value": visit},
-    })  # fmt: skip
-    await house.put({
-        "resourceType": "Communication", "id": f"{name}-sent", "status": status, "medium": coded, **about,
-        "basedOn": [{"reference": f"CommunicationRequest/{name}"}],
-    })  # fmt: skip
+    name = f"{visit}-{medium}-{number}"
+    return [
+        {"resourceType": "CommunicationRequest", "id": name, "status": "completed", "medium": coded, **about,
+         "groupIdentifier": {"system": f"{own}/identifier/appointment-messages", "value": visit}},
+        {"resourceType": "Communication", "id": f"{name}-sent", "status": status, "medium": coded, **about,
+         "basedOn": [{"reference": f"CommunicationRequest/{name}"}]},
+    ]  # fmt: skip
 
 
-async def test_counts_by_the_channels_that_got_out(house: House) -> None:
+async def _sent(house: House, messages: list[dict[str, Any]]) -> None:
+    for start in range(0, len(messages), 300):
+        entries = [
+            {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+            for one in messages[start : start + 300]
+        ]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        answer = await house.ask("system", "POST", "", bundle)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(("visits", "values"), [(report.AT_ONCE, report.VALUES), (2, 1), (1, 2)])
+async def test_counts_by_the_channels_that_got_out(
+    house: House, monkeypatch: pytest.MonkeyPatch, visits: int, values: int
+) -> None:
+    """However few are asked for at once."""
+    monkeypatch.setattr(report, "AT_ONCE", visits)
+    monkeypatch.setattr(report, "VALUES", values)
     await house.opened()
     first, second, third = [(await house.booked(clock))["id"] for clock in ("08:00", "09:00", "10:00")]
-    await _message(house, first, "sms")
-    await _message(house, first, "email")
-    await _message(house, second, "email")
-    await _message(house, third, "sms", "not-done")
+    await _sent(house, [
+        *_message(house, first, "sms"), *_message(house, first, "email"), *_message(house, second, "email"),
+        *_message(house, third, "sms", "not-done"),
+    ])  # fmt: skip
     house.clock.to(house.at("10:00"), 20)
     await house.act("desk", first, "$noshow")
     for one in (second, third):
@@ -147,3 +163,19 @@ async def test_counts_by_the_channels_that_got_out(house: House) -> None:
     answer = await _asked(house, "desk")
     assert answer.status_code == 200, answer.text
     assert _rows(answer.json(), "reminder-channel") == {"email": (2, 1, 0), "sms": (1, 1, 0), "none": (1, 0, 0)}
+
+
+async def test_more_messages_than_a_search_takes_values(house: House) -> None:
+    await house.opened()
+    visits = [(await house.booked(clock))["id"] for clock in ("08:00", "09:00", "10:00")]
+    media = ("sms", "email", "voice")
+    await _sent(house, [
+        one for visit, medium in zip(visits, media, strict=True) for number in range(360)
+        for one in _message(house, visit, medium, "completed" if number == 359 else "not-done", number)
+    ])  # fmt: skip
+    house.clock.to(house.at("10:00"), 20)
+    for one in visits:
+        assert (await house.act("desk", one, "$noshow")).status_code == 200
+    answer = await _asked(house, "desk")
+    assert answer.status_code == 200, answer.text
+    assert _rows(answer.json(), "reminder-channel") == dict.fromkeys(media, (1, 1, 0))

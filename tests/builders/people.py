@@ -62,6 +62,8 @@ class People:
         participants = [{"actor": {"reference": one}, "status": "needs-action"} for one in actors]
         number = next(_numbers)
         begin = datetime(2030, 1, 7, 9, tzinfo=UTC) + timedelta(hours=number)
+        if status in {"arrived", "checked-in"}:
+            begin = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=20 + 15 * (number % 4))
         times = {"start": begin.isoformat(), "end": (begin + timedelta(minutes=15)).isoformat()}
         said = {"status": status, "participant": participants, **({} if status == "proposed" else times)}
         return await self.put("Appointment", f"visit{number}", **said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -109,8 +110,9 @@ async def test_staff_are_exempt_and_named(client: Any) -> None:
     assert by == ["staff"]
 
 
-async def test_a_visit_that_took_place_is_not_cancelled(clinic: Visits) -> None:
+async def test_a_visit_that_took_place_is_not_cancelled(clinic: Visits, go: Callable[[str], None]) -> None:
     booked = await clinic.booked()
+    go(clinic.at("09:20"))
     for status in ("arrived", "checked-in", "fulfilled"):
         booked = await clinic.put({**booked, "status": status})
     refused(await clinic.act(booked["id"], "$cancel"), 422, "illegal-transition")

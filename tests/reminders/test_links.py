@@ -40,6 +40,11 @@ def _links(practice: Practice) -> dict[str, str]:
     return found
 
 
+async def _press(http: Any, path: str, act: str, **more: str) -> Any:
+    """What the button of the page sends."""
+    return await http.post(path, data={"act": act, **more})
+
+
 async def _state(practice: Practice, booked: dict[str, Any]) -> tuple[str, str]:
     found = (await practice.client.get(f"Appointment/{booked['id']}")).json()
     mine = next(one for one in found["participant"] if one["actor"]["reference"].startswith("Patient/"))
@@ -68,11 +73,11 @@ async def test_confirm_and_open_it_again(practice: Practice, http: Any) -> None:
     booked = await _asked(practice)
     path = _links(practice)["confirm"]
     assert "Will you come?" in (await http.get(path)).text
-    done = await http.post(path)
+    done = await _press(http, path, "confirm")
     assert (done.status_code, "is confirmed" in done.text) == (200, True)
     assert await _state(practice, booked) == ("booked", "accepted")
     version = (await practice.client.get(f"Appointment/{booked['id']}")).json()["meta"]["versionId"]
-    for answer in (await http.post(path), await http.get(path)):
+    for answer in (await _press(http, path, "confirm"), await http.post(path), await http.get(path)):
         assert "is confirmed" in answer.text
         assert "<button" not in answer.text
     assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["meta"]["versionId"] == version
@@ -81,18 +86,18 @@ async def test_confirm_and_open_it_again(practice: Practice, http: Any) -> None:
 async def test_cancel(practice: Practice, http: Any) -> None:
     booked = await _asked(practice)
     found = _links(practice)
-    done = await http.post(found["cancel"])
+    done = await _press(http, found["cancel"], "cancel")
     assert (done.status_code, "is cancelled" in done.text) == (200, True)
     assert await _state(practice, booked) == ("cancelled", "declined")
     assert "is cancelled" in (await http.get(found["cancel"])).text
     for act in ("confirm", "reschedule"):
-        for answer in (await http.get(found[act]), await http.post(found[act])):
+        for answer in (await http.get(found[act]), await _press(http, found[act], act)):
             assert (answer.status_code, "<button" in answer.text) == (410, False)
 
 
 async def test_the_cut_off_is_obeyed_and_said(practice: Practice, http: Any) -> None:
     booked = await _asked(practice, part("cancelCutoff", "Duration", duration(5 * 1440)))
-    refused = await http.post(_links(practice)["cancel"])
+    refused = await _press(http, _links(practice)["cancel"], "cancel")
     assert (refused.status_code, "too late" in refused.text) == (422, True)
     assert "+1 555 201 0199" in refused.text
     assert await _state(practice, booked) == ("booked", "needs-action")
@@ -104,21 +109,21 @@ async def test_another_time(practice: Practice, http: Any) -> None:
     page = await http.get(path)
     choices = re.findall(r'name="time" value="([^"]+)"', page.text)
     assert len(choices) == len(set(choices)) == 30
-    nothing = await http.post(path)
+    nothing = await _press(http, path, "reschedule")
     assert (nothing.status_code, "Choose one of the times" in nothing.text) == (422, True)
-    strange = await http.post(path, data={"time": "slot-nothing"})
+    strange = await _press(http, path, "reschedule", time="slot-nothing")
     assert (strange.status_code, "just taken" in strange.text) == (409, True)
     assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == booked["start"]
-    done = await http.post(path, data={"time": choices[4]})
+    done = await _press(http, path, "reschedule", time=choices[4])
     assert (done.status_code, "at this time now" in done.text) == (200, True), done.text
     moved = (await practice.client.get(f"Appointment/{booked['id']}")).json()
     assert moved["start"] != booked["start"]
     assert (moved["status"], moved["id"]) == ("booked", booked["id"])
-    again = await http.post(path, data={"time": choices[5]})
+    again = await _press(http, path, "reschedule", time=choices[5])
     assert "at this time now" in again.text
     assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == moved["start"]
     # The other links of the same message are about the time that it had.
-    assert (await http.post(_links(practice)["confirm"])).status_code == 410
+    assert (await _press(http, _links(practice)["confirm"], "confirm")).status_code == 410
 
 
 async def test_a_time_that_somebody_took_meanwhile(practice: Practice, http: Any) -> None:
@@ -130,7 +135,7 @@ async def test_a_time_that_somebody_took_meanwhile(practice: Practice, http: Any
         start=practice.at("14:01", 7), end=practice.at("23:59", 8), schedule=f"Schedule/{practice.id('cal')}"
     )
     assert (await practice.book(proposals(found)[0]["id"], other)).status_code == 201
-    refused = await http.post(path, data={"time": choices[0]})
+    refused = await _press(http, path, "reschedule", time=choices[0])
     assert (refused.status_code, "just taken" in refused.text) == (409, True)
     again = re.findall(r'name="time" value="([^"]+)"', refused.text)
     assert choices[0] not in again
@@ -138,17 +143,48 @@ async def test_a_time_that_somebody_took_meanwhile(practice: Practice, http: Any
     assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == booked["start"]
 
 
-async def test_no_more_mail_by_one_click(practice: Practice, http: Any) -> None:
-    """https://www.rfc-editor.org/rfc/rfc8058#section-3.1."""
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_no_more_mail_by_one_click(practice: Practice, http: Any, multipart: bool) -> None:
+    """https://www.rfc-editor.org/rfc/rfc8058#section-3.1: in either encoding."""
     booked = await _asked(practice)
     path = _links(practice)["unsubscribe"]
     assert "No more e-mail" in (await http.get(path)).text
-    done = await http.post(path, data={"List-Unsubscribe": "One-Click"})
-    assert done.status_code == 200
+    click = {"List-Unsubscribe": "One-Click"}
+    done = await (http.post(path, files={name: (None, value) for name, value in click.items()}) if multipart
+                  else http.post(path, data=click))  # fmt: skip
+    assert (done.status_code, "<button" in done.text) == (200, False)
     query = {"patient": f"Patient/{practice.id('pat')}", "status": "active"}
     (entry,) = (await practice.client.get("Consent", params=query)).json()["entry"]
     assert entry["resource"]["provision"]["type"] == "deny"
     assert await _state(practice, booked) == ("booked", "needs-action")
+
+
+@pytest.mark.parametrize("act", sorted(LABELS))
+async def test_only_what_the_link_is_for_is_done(practice: Practice, http: Any, act: str) -> None:
+    """A form that says something else, or nothing: the page again, as it was, and the link is good afterwards."""
+    booked = await _asked(practice)
+    path = _links(practice)[act]
+    shown = await http.get(path)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    others = [{"act": one} for one in (*LABELS, "accept", "decline", "", act.upper()) if one != act]
+    if act != "unsubscribe":
+        others.append({"List-Unsubscribe": "One-Click"})
+    tried = [await http.post(path, data=one) for one in others]
+    tried += [await http.post(path, content=one, headers=form) for one in (b"", b"\xff\xfe", b"act", b"&" * 30)]
+    tried += [
+        await http.post(path, content=f'{{"act": "{act}"}}', headers={"Content-Type": "application/json"}),
+        await http.post(path, content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"}),
+        await http.post(path, content=b"act", headers={"Content-Type": "multipart/form-data"}),
+        await http.post(path, files={"act": (None, "other")}),
+        await http.post(path),
+    ]
+    for answer in tried:
+        assert (answer.status_code, answer.text) == (200, shown.text), answer.request.content
+    assert await _state(practice, booked) == ("booked", "needs-action")
+    assert "entry" not in (await practice.client.get(f"Consent?patient=Patient/{practice.id('pat')}")).json()
+    time = re.findall(r'name="time" value="([^"]+)"', shown.text)
+    done = await _press(http, path, act, **({"time": time[0]} if time else {}))
+    assert (done.status_code, "<button" in done.text) == (200, False)
 
 
 async def test_when_it_ends(practice: Practice, http: Any) -> None:
@@ -156,10 +192,10 @@ async def test_when_it_ends(practice: Practice, http: Any) -> None:
     found = _links(practice)
     practice.go(practice.at("14:00", 10))
     for act in ("confirm", "reschedule", "cancel"):
-        for answer in (await http.get(found[act]), await http.post(found[act])):
+        for answer in (await http.get(found[act]), await _press(http, found[act], act)):
             assert (answer.status_code, "<button" in answer.text) == (410, False), act
     assert await _state(practice, booked) == ("booked", "needs-action")
-    assert (await http.post(found["unsubscribe"])).status_code == 200
+    assert "send you no more e-mail" in (await _press(http, found["unsubscribe"], "unsubscribe")).text
 
 
 async def test_moved_by_others_it_is_over(practice: Practice, http: Any) -> None:
@@ -167,7 +203,7 @@ async def test_moved_by_others_it_is_over(practice: Practice, http: Any) -> None
     found = _links(practice)
     await practice.act(booked["id"], "$reschedule", start=("DateTime", practice.at("15:00", 10)))
     for act in ("confirm", "reschedule", "cancel"):
-        answer = await http.post(found[act])
+        answer = await _press(http, found[act], act)
         assert (answer.status_code, "newer message" in answer.text) == (410, True), act
     assert await _state(practice, booked) == ("booked", "needs-action")
 
@@ -185,7 +221,7 @@ async def test_tampered_ones_open_nothing(practice: Practice, http: Any) -> None
         "/a/%00",
         "/a/../admin",
     ):
-        for answer in (await http.get(wrong), await http.post(wrong)):
+        for answer in (await http.get(wrong), await _press(http, wrong, "cancel")):
             assert answer.status_code == 404, wrong
     for method in ("PUT", "DELETE", "PATCH"):
         assert (await http.request(method, path)).status_code == 405
@@ -202,7 +238,7 @@ async def test_another_patient_who_takes_their_place(practice: Practice, http: A
         for one in booked["participant"]
     ]
     await practice.put({**booked, "participant": people})
-    for answer in (await http.get(path), await http.post(path)):
+    for answer in (await http.get(path), await _press(http, path, "cancel")):
         assert answer.status_code == 410
         assert "Main Street" not in answer.text
     assert (await _state(practice, booked))[0] == "booked"
@@ -251,7 +287,7 @@ async def test_who_opens_many_waits(practice: Practice, http: Any) -> None:
 
 async def test_it_is_recorded_as_what_it_was(practice: Practice, http: Any) -> None:
     booked = await _asked(practice)
-    assert (await http.post(_links(practice)["confirm"])).status_code == 200
+    assert (await _press(http, _links(practice)["confirm"], "confirm")).status_code == 200
     found = await practice.world.store.resources.get("Appointment", booked["id"])
     assert found is not None
     assert (found.extra["by"]["client"], found.extra["by"]["role"]) == ("message-link", "patient")
@@ -273,7 +309,7 @@ async def test_where_others_come_too_only_the_patient_leaves(practice: Practice,
     line = next(one for one in mail.text.split("\n") if one.startswith("Cancel"))
     found = LINK.search(line)
     assert found
-    done = await http.post(found[1])
+    done = await _press(http, found[1], "cancel")
     assert (done.status_code, "is cancelled" in done.text) == (200, True), done.text
     after = (await practice.client.get(f"Appointment/{booked['id']}")).json()
     people = {one["actor"]["reference"]: one["status"] for one in after["participant"]}

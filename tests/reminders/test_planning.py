@@ -105,6 +105,8 @@ async def test_withdrawn_with_the_appointment(practice: Practice, end: str) -> N
         assert (await practice.client.delete(f"Appointment/{booked['id']}")).status_code == 204
     else:
         current = (await practice.client.get(f"Appointment/{booked['id']}")).json()
+        if end != "entered-in-error":
+            practice.go(practice.at("14:20", 10))
         await practice.put({**current, "status": end})
     await practice.drained()
     assert await practice.planned(booked["id"]) == []

@@ -75,7 +75,13 @@ async def test_answered_by_a_link(practice: Practice, http: Any, act: str, says:
     assert found, mail.text
     assert (await http.get(found[1])).status_code == 200
     assert await _status(practice, entry) == "pending"
-    for answer in (await http.post(found[1]), await http.post(found[1]), await http.get(found[1])):
+    other = "decline" if act == "accept" else "accept"
+    for form in ({"act": other}, {"act": "cancel"}, {}):
+        again = await http.post(found[1], data=form)
+        assert (again.status_code, "<button" in again.text) == (200, True), form
+    assert await _status(practice, entry) == "pending"
+    pressed = [await http.post(found[1], data={"act": act}) for _ in range(2)]
+    for answer in (*pressed, await http.get(found[1])):
         assert (answer.status_code, says in answer.text) == (200, True), answer.text
     assert await _status(practice, entry) == status
 
@@ -89,7 +95,7 @@ async def test_what_is_over_cannot_be_taken(practice: Practice, http: Any, phone
     await practice.drained()
     assert await _status(practice, entry) == "waitlist"
     assert "no longer held" in practice.texts()[-1]
-    assert (await http.post(link[1])).status_code == 410
+    assert (await http.post(link[1], data={"act": "accept"})).status_code == 410
     await phone.say("YES")
     assert await _status(practice, entry) == "waitlist"
 

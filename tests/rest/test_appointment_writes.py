@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.builders.answers import codes, refused
 from tests.builders.clinic import part, policy, proposals
 from tests.builders.visits import Visits
 
+Go = Callable[[str], None]
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 
 
@@ -134,12 +136,15 @@ async def test_the_patient_is_free_again_too(clinic: Visits) -> None:
     assert "09:00" in await clinic.free(**other)
 
 
-async def test_a_noshow_keeps_its_time(clinic: Visits) -> None:
+async def test_a_noshow_keeps_its_time(clinic: Visits, go: Go) -> None:
     booked = await clinic.booked()
+    go(clinic.at("09:20"))
     assert (await _patch(clinic, booked["id"], ("/status", "noshow"))).status_code == 200
+    go("")
     assert "09:00" not in await clinic.free()
 
 
+OVER = {"fulfilled", "noshow"}
 TRANSITIONS = {
     "proposed": {"pending", "booked", "cancelled"},
     "pending": {"booked", "waitlist", "cancelled"},
@@ -156,13 +161,17 @@ TRANSITIONS = {
 
 @pytest.mark.parametrize("before", sorted(TRANSITIONS))
 @pytest.mark.parametrize("way", ["PUT", "PATCH"])
-async def test_the_state_table(clinic: Visits, before: str, way: str) -> None:
+async def test_the_state_table(clinic: Visits, go: Go, before: str, way: str) -> None:
+    """Before the visit where it can be; what became of it is said when it is over."""
     for number, after in enumerate(sorted(TRANSITIONS)):
         if after == before:
             continue
         day = {"start": clinic.at("09:00", number), "end": clinic.at("09:30", number)}
         id_ = clinic.id(f"{before}-{after}-{way.lower()}")
+        go(clinic.at("09:40" if before in OVER else "08:30", number))
         stored = await clinic.put(clinic.appointment(id=id_, status=before) | day)
+        if after in OVER & TRANSITIONS[before]:
+            go(clinic.at("09:40", number))
         if way == "PUT":
             answer = await clinic.client.put(f"Appointment/{id_}", json={**stored, "status": after})
         else:

@@ -80,9 +80,11 @@ class Village:
     def appointment(self) -> Resource:
         people = self.some("Patient", "Patient", "Practitioner", "Location", "HealthcareService", "PractitionerRole")
         clock = self.chance.randrange(9, 17)
-        booked = {"start": self.clinic.at(f"{clock:02}:00"), "end": self.clinic.at(f"{clock:02}:30")}
+        status = self.chance.choice(["booked", "proposed", "cancelled", "fulfilled"])
+        day = -400 if status == "fulfilled" else 0
+        booked = {"start": self.clinic.at(f"{clock:02}:00", day), "end": self.clinic.at(f"{clock:02}:30", day)}
         return self.base(
-            "Appointment", 5, status=self.chance.choice(["booked", "proposed", "cancelled", "fulfilled"]),
+            "Appointment", 5, status=status,
             participant=[{"actor": one, "status": "accepted"} for one in people or [self.ref("Patient")]], **booked,
             **({"slot": [self.ref("Slot", 4)]} if self.chance.random() < 0.4 else {}),
         )  # fmt: skip

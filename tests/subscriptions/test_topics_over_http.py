@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,7 +46,7 @@ async def _patch(clinic: Visits, id_: str, *changes: tuple[str, Any]) -> None:
     assert answer.status_code == 200, answer.text
 
 
-async def test_the_life_of_a_visit(emr: Subscriber, clinic: Visits) -> None:
+async def test_the_life_of_a_visit(emr: Subscriber, clinic: Visits, go: Callable[[str], None]) -> None:
     ears = await Ears(emr, tuple(
         f"appointment-{one}" for one in
         ("booked", "rescheduled", "cancelled", "confirmed", "checked-in", "fulfilled", "no-show")
@@ -59,9 +60,13 @@ async def test_the_life_of_a_visit(emr: Subscriber, clinic: Visits) -> None:
     assert moved.status_code == 200, moved.text
     assert await ears.heard() == {"appointment-rescheduled": [name]}
     for status in ("arrived", "checked-in"):
+        go(clinic.at("10:05"))
         await _patch(clinic, booked["id"], ("/status", status))
+        go("")
     assert await ears.heard() == {"appointment-checked-in": [name]}
+    go(clinic.at("10:05"))
     await _patch(clinic, booked["id"], ("/status", "fulfilled"))
+    go("")
     assert await ears.heard() == {"appointment-fulfilled": [name]}
     other = await clinic.booked("11:00", "other")
     assert (await clinic.act(other["id"], "$cancel")).status_code == 200
@@ -69,7 +74,9 @@ async def test_the_life_of_a_visit(emr: Subscriber, clinic: Visits) -> None:
     third = f"Appointment/{other['id']}"
     assert await ears.heard() == {"appointment-booked": [third], "appointment-cancelled": [third]}
     missed = await clinic.booked("12:00", "other")
+    go(clinic.at("12:20"))
     await _patch(clinic, missed["id"], ("/status", "noshow"))
+    go("")
     assert (await ears.heard())["appointment-no-show"] == [f"Appointment/{missed['id']}"]
     gone = await clinic.booked("13:00", "other")
     await ears.heard()

@@ -31,6 +31,9 @@ POPULATION = "http://terminology.hl7.org/CodeSystem/measure-population"
 CHANNELS = f"{CANONICAL}CodeSystem/reminder-channel"
 MESSAGES = f"{CANONICAL}identifier/appointment-messages"
 AT_ONCE = 500
+VALUES = 200
+"""So many values of a search parameter are asked for at once; a visit may have many messages."""
+
 MOST_VISITS = 200_000
 SMALL = 11
 """A rate of fewer visits is left out: it says more of a few people than of anything else."""
@@ -173,15 +176,16 @@ async def _channels(world: World, ids: Sequence[str]) -> dict[str, frozenset[str
 
 
 async def _seen(world: World, type_: str, parameter: str, values: Sequence[str]) -> list[dict[str, Any]]:
-    """Resources that the caller sees, by one parameter."""
-    if not values:
-        return []
-    clauses = criteria(
-        type_, [(parameter, ",".join(values))], world.definitions, zone=world.zone, now_ms=world.clock(),
-        bases=world.bases, terminology=world.terminology,
-    )  # fmt: skip
-    rows = await world.view.find(type_, clauses, fields={"idx": 0})
-    return [parse(bytes(one["body"])) for one in rows]
+    """Resources that the caller sees and that have one of these values of a parameter, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(values), VALUES):
+        clauses = criteria(
+            type_, [(parameter, ",".join(values[start : start + VALUES]))], world.definitions, zone=world.zone,
+            now_ms=world.clock(), bases=world.bases, terminology=world.terminology,
+        )  # fmt: skip
+        rows = await world.view.find(type_, clauses, fields={"idx": 0})
+        found |= {one["_id"]: parse(bytes(one["body"])) for one in rows}
+    return list(found.values())
 
 
 async def _people(world: World, references: Sequence[str]) -> dict[str, str]:

@@ -12,12 +12,12 @@ from typing import Any
 
 from fhir_server.fhir.json import parse
 from fhir_server.scheduling.no_show import DEFAULT, suspected_at
-from fhir_server.services.attending import policy_for, times
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.following.performance import Again
 from fhir_server.services.no_show import flags, telling
 from fhir_server.services.no_show.marks import suspect, suspected
 from fhir_server.services.versions import instant, version_of
+from fhir_server.services.visit_windows import policy_for, times
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit

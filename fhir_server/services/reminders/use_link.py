@@ -81,14 +81,15 @@ async def look(world: World, text: str, *, network: str = "") -> Opened | None:
     return opened
 
 
-async def use(world: World, text: str, proposal: str = "", *, network: str = "") -> Opened | None:
+async def use(world: World, text: str, act: str, proposal: str = "", *, network: str = "") -> Opened | None:
     """Do what a link is for, if that was not done; what it shows afterwards. None for one that never was.
 
+    :param act: what is wanted, as the page's form says; nothing is done where the link is for something else.
     :param proposal: the time that was chosen.
     :raises Problem: what the use case refuses: too late, somebody was faster; 422 without a choice.
     """
     opened = await look(world, text, network=network)
-    if opened is None or opened.state != "open":
+    if opened is None or opened.state != "open" or act != opened.link.act:
         return opened
     link = opened.link
     who = acts.Patient(link.patient, BY, network)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from fhir_server.scheduling.arrival import Past, can_undo, checkin_side, last_transition, still_open
+from fhir_server.scheduling.arrival import Past, can_undo, checkin_side, last_transition, outcome_side, still_open
 from fhir_server.scheduling.lifecycle import APPOINTMENT
+from fhir_server.scheduling.no_show import NoShowTerms
 from fhir_server.scheduling.terms import Policy
 
 START, END = 1_000_000, 1_001_800
+NONE = Policy()
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,19 @@ START, END = 1_000_000, 1_001_800
 )  # fmt: skip
 def test_the_window(policy: Policy, now: int, side: str) -> None:
     assert checkin_side(policy, START, END, now) == side
+
+
+@pytest.mark.parametrize("interface", [True, False])
+def test_what_became_of_a_visit_is_not_said_before(interface: bool) -> None:
+    def side(status: str, now: int, policy: Policy = NONE) -> str:
+        return outcome_side(policy, status, START, END, now, interface=interface)
+
+    for status in ("arrived", "checked-in"):
+        assert [side(status, at) for at in (START - 7201, START - 7200, END + 1)] == ["early", "inside", "late"]
+    assert [side("fulfilled", at) for at in (START - 1, START, END * 2)] == ["early", "inside", "inside"]
+    for policy, patience in ((Policy(), 900), (Policy(no_show=NoShowTerms(flag_after=60)), 60)):
+        begins = START if interface else START + patience
+        assert [side("noshow", at, policy) for at in (begins - 1, begins, END * 2)] == ["early", "inside", "inside"]
 
 
 def _past(status: str, at: int = 0, **patients: str) -> Past:
