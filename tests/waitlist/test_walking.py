@@ -183,3 +183,26 @@ async def test_who_said_no_hears_that_it_was_answered(clinic: Waiting) -> None:
     assert (await clinic.respond(entry, "declined")).status_code == 201
     url = f"Appointment/{entry['id']}/$book"
     refused(await clinic.client.post(url, json=parameters()), 409, "offer-answered")
+
+
+async def test_what_became_free_beside_an_offer_that_reached_beyond_is_not_lost(clinic: Waiting) -> None:
+    await clinic.opened(minutes=20, parts=(GRID,))
+    await clinic.patient("third")
+    blocks = [
+        await clinic.put({
+            "resourceType": "Slot", "id": clinic.id(name), "schedule": {"reference": f"Schedule/{clinic.id('s')}"},
+            "status": "busy-unavailable", "start": clinic.at(start), "end": clinic.at(end),
+        })
+        for name, start, end in (("morning", "09:00", "10:00"), ("beside", "10:00", "10:10"))
+    ]  # fmt: skip
+    early = await clinic.joined("pat", earliest_time=("Time", "10:10:00"), latest_time=("Time", "10:30:00"))
+    await _cancelled(clinic, "10:20", "10:40")
+    assert _clocks(await clinic.entry(early), clinic) == ["10:10"]
+    other = await clinic.joined("other", latest_time=("Time", "10:20:00"))
+    assert (await clinic.client.delete(f"Slot/{blocks[1]['id']}")).status_code in {200, 204}
+    await clinic.follow()
+    assert await clinic.states(early, other) == ["pending", "waitlist"], "half of 10:00 is held"
+    await clinic.follow(31)
+    assert await clinic.states(early) == ["waitlist"]
+    await clinic.follow(32)
+    assert _clocks(await clinic.entry(other), clinic) == ["10:00"]
