@@ -14,7 +14,7 @@ day         it is on one of the days of the week
 hours       it begins in one of the parts of the day, and between the hours that the entry names
 notice      it begins as far ahead as the patient needs
 move-up     it begins earlier than the appointment that the patient keeps until then
-had         it was not offered to this entry before
+had         it was not offered to this entry before, and meets nothing of the same freed time that was declined
 """
 
 from __future__ import annotations
@@ -49,12 +49,16 @@ UNANSWERED = frozenset({"declined", "expired"})
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A time that was offered to an entry: epoch seconds, the Schedule that gave it, and what came of it."""
+    """A time that was offered to an entry: epoch seconds, the Schedule that gave it, and what came of it.
+
+    ``freed`` is the time that became free and was the reason to offer; None where the offer itself is that time.
+    """
 
     start: int
     end: int
     schedule: str
     outcome: Outcome
+    freed: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """A free time: ``[start, end)`` in epoch seconds, whose it is, where, and for what."""
+    """A free time: ``[start, end)`` in epoch seconds, whose it is, where, and for what.
+
+    ``freed`` is the time that became free and of which this uses some; None where somebody only looks.
+    """
 
     schedule: str
     start: int
@@ -111,6 +118,7 @@ class Time:
     places: frozenset[str] = frozenset()
     clinics: frozenset[str] = frozenset()
     modality: str = ""
+    freed: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,20 @@ def barred(entry: Entry, terms: WaitlistTerms) -> Misfit | None:
     if most is not None and sum(one.outcome in UNANSWERED for one in entry.offers) >= most:
         return Misfit("offers", f"{most} offers were declined or not answered; staff may offer another")
     return None
+
+
+def declined(offers: Iterable[Offer], time: Time) -> bool:
+    """Whether a time meets one of the same freed time that was declined, or not answered.
+
+    Who does not want 09:00 is not asked about 09:10, which became free by the same cancellation.
+    """
+    return time.freed is not None and any(
+        one.outcome in UNANSWERED
+        and (one.schedule, one.freed) == (time.schedule, time.freed)
+        and one.start < time.end
+        and one.end > time.start
+        for one in offers
+    )
 
 
 def rank(entries: Iterable[Entry], ordering: Sequence[Criterion] | None = None) -> tuple[Ranked, ...]:
@@ -203,6 +225,8 @@ def _misfits(entry: Entry, time: Time, now: int) -> Iterator[Misfit]:
         yield Misfit("move-up", "it is not earlier than the appointment that is kept")
     if any((one.schedule, one.start) == (time.schedule, time.start) for one in entry.offers):
         yield Misfit("had", "it was offered before")
+    if declined(entry.offers, time):
+        yield Misfit("had", "it meets what was declined of the same freed time")
 
 
 def _serves(entry: Entry, time: Time) -> bool:

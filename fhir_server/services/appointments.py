@@ -44,7 +44,7 @@ from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import tombstone, version_of
 from fhir_server.services.waitlist import answer, entries
-from fhir_server.services.waitlist.records import closed, is_offer
+from fhir_server.services.waitlist.records import closed, is_offer, waits
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, of_appointment, of_proposal, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
@@ -99,6 +99,9 @@ async def _insert(
         before = await unit.get("Appointment", id_)
         if before and not before.deleted:
             raise Changed
+        if resource["status"] == entries.WAITING:
+            for patient in entries.patients_of(resource, world.bases):
+                await entries.check_room(unit, patient, "Appointment.participant")
         version = before.version + 1 if before else 1
         written, index = version_of(
             world, resource, id_=id_, version=version, at=world.clock(), method=method, clinics=clinics
@@ -279,6 +282,9 @@ async def _free(world: World, before: Stored, after: dict[str, Any], clinics: Se
     async def work(unit: Unit) -> Stored:
         at = world.clock()
         await unchanged(unit, before)
+        if after["status"] == entries.WAITING and not waits(before):
+            for patient in entries.patients_of(after, world.bases):
+                await entries.check_room(unit, patient, "Appointment.participant")
         if before.extra.get("claim"):
             days = await give_back(unit, [before])
             await slot_faces.refresh(world, unit, days, slots_of(before), at)

@@ -34,7 +34,7 @@ from fhir_server.services.no_show import marks
 from fhir_server.services.proposals import compose
 from fhir_server.services.refusals import problem_of
 from fhir_server.services.versions import instant, new_id, version_of
-from fhir_server.services.waitlist.records import closed, is_offer
+from fhir_server.services.waitlist.records import closed, is_offer, offers_of
 from fhir_server.services.wishes import CHANNEL_URL, extension_code, patient_required, settled
 from fhir_server.services.world import Caller, World
 from fhir_server.settings import CANONICAL
@@ -236,8 +236,14 @@ def _room(chosen: Sequence[str]) -> str | None:
     return next((one for one in chosen if one.startswith("Location/")), None)
 
 
-def over() -> Problem:
-    """The refusal of an answer to an offer of the waitlist that ran out or was answered."""
+def over(outcome: str = "") -> Problem:
+    """The refusal of an answer to an offer of the waitlist that ran out or was answered.
+
+    :param outcome: what came of it; 409 ``offer-answered`` where that was an answer, else ``hold-expired``.
+    """
+    if outcome in {"accepted", "declined"}:
+        text = f"the offer was answered already: it was {outcome}"
+        return problem(Category.CONFLICT, text, "Appointment", "offer-answered")
     text = "the offer is over; another patient may have the time"
     return problem(Category.CONFLICT, text, "Appointment", "hold-expired")
 
@@ -260,7 +266,8 @@ def _check_hold(booking: Booking, before: Stored | None, caller: Caller, now: in
     status = parse(before.body)["status"]
     expires = before.extra.get("expires")
     if booking.offered and (before.version != booking.hold.version or expires is None or expires <= now):
-        raise over()
+        had = offers_of(parse(before.body))
+        raise over(had[-1].outcome if had else "")
     if (status == "cancelled" and before.extra.get("expired")) or (expires is not None and expires <= now):
         return False  # over: book anew if the time is still free
     if status not in {"pending", "proposed"}:

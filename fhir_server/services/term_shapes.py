@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
-from fhir_server.fhir.temporal import instant_ms
+from fhir_server.fhir.temporal import duration_seconds, instant_ms
 from fhir_server.scheduling.no_show import ACTIONS
 from fhir_server.scheduling.terms import Channel
 from fhir_server.scheduling.waitlist import Outcome, PartOfDay
@@ -37,6 +37,7 @@ from fhir_server.services.shapes import (
     WHERE,
     Part,
     check_dates,
+    check_length,
     check_period,
     check_urgency,
     check_zone,
@@ -128,6 +129,18 @@ WAITLIST_POLICY = Part(
         "offerFreeTime": FLAG,
     },
 )
+LONGEST_VISIT = 86_400
+"""Seconds of the longest visit that somebody may wait for: a day."""
+
+
+def check_visit(value: Any) -> None:
+    """:raises ValueError: no length of a visit."""
+    check_length(value)
+    if duration_seconds(value) > LONGEST_VISIT:
+        msg = "a visit of at most 24 hours is needed"
+        raise ValueError(msg)
+
+
 WAITLIST_PREFERENCE = Part(
     (),
     parts={
@@ -140,7 +153,7 @@ WAITLIST_PREFERENCE = Part(
         "partOfDay": replace(one_of(*get_args(PartOfDay)), many=True),
         "earliestTime": TIME,
         "latestTime": TIME,
-        "duration": LENGTH,
+        "duration": replace(LENGTH, check=check_visit),
         "modality": MODALITY,
         "notice": WAIT,
         "urgency": Part(("UnsignedInt",), check=check_urgency),
@@ -154,6 +167,7 @@ WAITLIST_OFFER = Part(
         "start": Part(("Instant",), required=True, check=instant_ms),
         "end": Part(("Instant",), required=True, check=instant_ms),
         "schedule": Part(("Reference",), required=True, check=reference_check("Schedule")),
+        "freed": Part(("Period",)),
         "made": Part(("Instant",), required=True, check=instant_ms),
         "until": Part(("Instant",), required=True, check=instant_ms),
         "by": replace(one_of("rank", "staff"), required=True),

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from fhir_server.fhir.json import parse
+from fhir_server.fhir.temporal import format_instant
 from fhir_server.scheduling.lifecycle import appointment_allows
 from fhir_server.services.world import World
 from fhir_server.store.resources import HISTORY
@@ -177,12 +178,16 @@ class Story:
                     continue
                 seen += 1
                 start, end = ms(offered.body["start"]), ms(offered.body["end"])
-                assert self._could_have(before, start, end, offered.doctor, offered.at), (before, offered)
+                freed = _freed(offered)
+                assert start < ms(freed["end"]), "an offer uses freed time"
+                assert end > ms(freed["start"]), "an offer uses freed time"
+                assert self._could_have(before, start, end, offered.doctor, offered.at, freed), (before, offered)
                 mine = self._rank(before, offered.doctor)
                 for others in self.entries:
                     other = _at(others, offered.at)
                     if other and other.id != offered.id and self._rank(other, offered.doctor) < mine:
-                        assert not self._could_have(other, start, end, offered.doctor, offered.at), (other, offered)
+                        could = self._could_have(other, start, end, offered.doctor, offered.at, freed)
+                        assert not could, (other, offered)
         return seen
 
     def _rank(self, entry: Version, doctor: str) -> tuple[Any, ...]:
@@ -193,7 +198,7 @@ class Story:
         )
         return -urgency, not seen, ms(entry.body["created"]), entry.id
 
-    def _could_have(self, entry: Version, start: int, end: int, doctor: str, at: int) -> bool:
+    def _could_have(self, entry: Version, start: int, end: int, doctor: str, at: int, freed: dict[str, str]) -> bool:
         """Whether the entry waits at ``at`` for just such a time, and nothing keeps its patient from it."""
         wish = preference(entry.body)
         local = datetime.fromtimestamp(start / 1000, ZONE)
@@ -211,6 +216,9 @@ class Story:
             and (held is None or held.status != "booked" or start < ms(held.body["start"]))
             and not any(ms(one["start"]) == start and doctor.rpartition("/")[2] in one["schedule"]["reference"]
                         for one in entry.offers)
+            and not any(one["outcome"] in {"declined", "expired"} and one["freed"] == freed
+                        and ms(one["start"]) < end and ms(one["end"]) > start
+                        and doctor.rpartition("/")[2] in one["schedule"]["reference"] for one in entry.offers)
             and sum(one["outcome"] in {"declined", "expired"} for one in entry.offers) < MOST_OFFERS
             and not self._busy(entry.patient, start, end, at - 1, at)
         )  # fmt: skip
@@ -245,9 +253,17 @@ class Story:
             for several in self.entries:
                 entry = several[-1]
                 if entry.status == "waitlist" and entry.at < freed:
-                    could = self._could_have(entry, start, end, one.doctor, freed)
+                    could = self._could_have(entry, start, end, one.doctor, freed, _freed(one))
                     assert not could or self._busy(entry.patient, start, end, freed, FOREVER), (entry, one)
         return left
+
+
+def _freed(promise: Version) -> dict[str, str]:
+    """The time that an end of the promise makes free: that for which an offer was made, else its own."""
+    if promise.offers and promise.offers[-1]["outcome"] == "open":
+        found: Any = promise.offers[-1]["freed"]
+        return dict(found)
+    return {name: format_instant(ms(promise.body[name]) // 1000, UTC) for name in ("start", "end")}
 
 
 def _at(several: list[Version], at: int) -> Version | None:

@@ -9,7 +9,7 @@ import pytest
 
 from fhir_server.access.caller import Role
 from tests.builders.answers import expressions, refused
-from tests.builders.clinic import OWN, part
+from tests.builders.clinic import OWN, duration, part
 from tests.builders.waiting import OFFER, PREFERENCE, Waiting, preference, reference
 
 
@@ -223,3 +223,24 @@ async def test_extensions_of_the_waitlist_are_checked(clinic: Waiting) -> None:
     unknown = {"url": f"{OWN}waitlist-preference", "extension": [part("mood", "Code", "good")]}
     answer = await clinic.client.put(f"Appointment/{entry['id']}", json={**entry, "extension": [unknown]})
     assert expressions(refused(answer, 400)) == ["Appointment.extension[0].extension[0].url"]
+
+
+async def test_a_patient_waits_for_so_many_things_at_once(clinic: Waiting) -> None:
+    def period(number: int) -> dict[str, Any]:
+        return {"start": ("Date", "2030-01-01"), "end": ("Date", f"2030-02-{number + 1:02}")}
+
+    entries = [await clinic.joined("pat", **period(number)) for number in range(20)]
+    refused(await clinic.join("pat", **period(20)), 422, "waitlist-limit")
+    assert (await clinic.join("pat", **period(3))).status_code == 200, "who waits already is told so"
+    plain = {name: value for name, value in entries[0].items() if name not in {"id", "meta", "extension"}}
+    refused(await clinic.client.post("Appointment", json=plain), 422, "waitlist-limit")
+    await clinic.joined("other")
+    assert (await clinic.act(entries[0]["id"], "$cancel")).status_code == 200
+    await clinic.joined("pat", **period(20))
+
+
+async def test_nobody_waits_for_a_visit_of_days(clinic: Waiting) -> None:
+    await clinic.joined("pat", duration=("Duration", duration(24 * 60)))
+    answer = await clinic.join("other", duration=("Duration", duration(24 * 60 + 1)))
+    assert answer.status_code in {400, 422}, answer.text
+    assert "at most 24 hours" in answer.text

@@ -7,7 +7,7 @@ Whoever books, declines or lets an offer run out writes a version, and the relay
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.interval import Interval, overlaps
 from fhir_server.scheduling.lifecycle import takes_time
+from fhir_server.scheduling.waitlist import Offer
 from fhir_server.services import slot_faces
 from fhir_server.services.access import writes
 from fhir_server.services.book import Booking, book_now, cancel_in, over, slots_of
@@ -62,8 +63,9 @@ async def accept(
 ) -> Stored:
     """Book what an entry is offered; the booked Appointment.
 
-    :raises Problem: 404 for no such entry, 409 ``hold-expired`` for an offer that is over, ``offer-unnamed`` where it
-        is not clear which one is meant, 422 for an Appointment that was never offered.
+    :raises Problem: 404 for no such entry, 409 ``hold-expired`` for an offer that is over, ``offer-answered`` for one
+        that was answered, ``offer-unnamed`` where it is not clear which one is meant, 422 for an Appointment that was
+        never offered.
     """
 
     async def once_more() -> Stored:
@@ -130,14 +132,21 @@ def check(found: Stored, named: Named) -> None:
     had = offers_of(resource)
     if not is_offer(found.extra):
         if had:
-            raise over()
+            raise over(_outcome(had, named))
         text = f"nothing is offered: the appointment is {resource['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
     if named.version not in {None, found.version} or named.start not in {None, had[-1].start}:
-        raise over()
+        raise over(_outcome(had, named))
     if named == UNNAMED and len(had) > 1:
         text = "several times were offered: say which by If-Match or by its start"
         raise problem(Category.CONFLICT, text, "Appointment.start", "offer-unnamed")
+
+
+def _outcome(had: Sequence[Offer], named: Named) -> str:
+    """What came of the offer that is meant; empty where that is not known."""
+    if named.start is None:
+        return had[-1].outcome
+    return next((one.outcome for one in reversed(had) if one.start == named.start), "")
 
 
 async def accepted(world: World, booking: Booking, also: Also | None = None) -> Booking:

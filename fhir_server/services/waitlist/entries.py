@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhir_server.access.caller import Role
+from fhir_server.errors import Category, problem
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import date_range, duration_seconds, instant_ms, instant_seconds, time_seconds
 from fhir_server.scheduling.interval import Interval
@@ -24,9 +25,12 @@ from fhir_server.services.waitlist.records import WAITS, codes_of, kept, offers_
 from fhir_server.services.wishes import ESTABLISHED_SECONDS, seen_by
 from fhir_server.services.world import Caller, World
 from fhir_server.store.resources import Stored
+from fhir_server.store.unit import Unit
 
 WAITING = "waitlist"
 FOREVER = 1 << 62
+MOST = 20
+"""Entries of one patient that wait at the same time, those that are offered something included."""
 
 
 def entry_of(found: Stored, zone: ZoneInfo, bases: Sequence[str] = ()) -> Entry | None:
@@ -117,6 +121,19 @@ def prepared(world: World, caller: Caller, resource: dict[str, Any], before: Sto
     if caller.role is Role.PATIENT or "created" not in found:
         found["created"] = instant(world.clock())
     return found
+
+
+async def check_room(unit: Unit, patient: str, place: str) -> None:
+    """Whether a patient may wait for one thing more, as it is when the unit commits.
+
+    :param place: where the refusal points.
+    :raises Problem: 422 ``waitlist-limit``.
+    """
+    await unit.guard(f"waitlist|{patient}")
+    rows = await unit.find("Appointment", {"patients": patient, WAITS: {"$exists": True}}, fields={"_id": 1})
+    if len(rows) >= MOST:
+        text = f"the patient waits for {MOST} things already; leave one of them first"
+        raise problem(Category.RULE, text, place, "waitlist-limit")
 
 
 Known = dict[tuple[str, int], tuple[Stored, Entry | None]]

@@ -19,7 +19,7 @@ from fhir_server.services.waitlist.answer import expire
 from fhir_server.services.waitlist.entries import FOREVER, WAITING, status_of, waiting, windows_of
 from fhir_server.services.waitlist.offering import TIMER
 from fhir_server.services.waitlist.opened import DAYS_AHEAD, freed
-from fhir_server.services.waitlist.records import WAITS, is_offer
+from fhir_server.services.waitlist.records import WAITS, freed_by, is_offer
 from fhir_server.services.waitlist.rounds import ROUND, hold_round, terms_of
 from fhir_server.services.waitlist.times import free_times, services_of, waits_for
 from fhir_server.services.world import World
@@ -52,12 +52,16 @@ async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
 
 async def _rounds(world: World, fact: Fact) -> list[Plan]:
     found = []
+    of = freed_by(fact.old) if fact.type == "Appointment" and fact.old else None
     for schedule, interval in await freed(world, fact):
         facts = (await world.catalogue.schedules([schedule])).get(schedule)
         waits = waits_for(facts, await services_of(world, facts)) if facts else []
         if await _somebody_waits(world, {"$in": waits}):
             key = f"{schedule}|{interval.start}|{interval.end}"
             about = {"schedule": schedule, "start": interval.start, "end": interval.end}
+            if of:
+                key += f"|{of.start}|{of.end}"
+                about["freed"] = [of.start, of.end]
             found.append(Plan(ROUND, key, world.clock(), about))
     return found
 

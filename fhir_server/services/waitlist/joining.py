@@ -19,7 +19,7 @@ from fhir_server.services.actors import reference_of
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import MODALITY_URL
 from fhir_server.services.versions import instant, new_id, version_of
-from fhir_server.services.waitlist.entries import WAITING, patients_of, prepared
+from fhir_server.services.waitlist.entries import WAITING, check_room, patients_of, prepared
 from fhir_server.services.waitlist.records import PREFERENCE_URL, WAITS, codes_of, preferred
 from fhir_server.services.wishes import CHANNEL_URL, patient_required
 from fhir_server.services.world import Caller, World
@@ -27,9 +27,6 @@ from fhir_server.store.resources import Stored, stored
 from fhir_server.store.unit import Unit
 
 DAYS_AHEAD = 90
-MOST = 50
-"""Entries of one patient that wait at the same time."""
-
 OPTIONAL = frozenset({"Practitioner", "PractitionerRole", "Location", "Device"})
 
 
@@ -133,7 +130,7 @@ async def join(
     """Store an entry; the one that waits for the same already is the answer. Whether it is new.
 
     :param place: where refusals point.
-    :raises Problem: 400 and 422 for what is no entry, 403 for another's patient, 429 for too many entries.
+    :raises Problem: 400 and 422 for what is no entry, 403 for another's patient, 422 ``waitlist-limit``.
     :raises Replayed: the Idempotency-Key was answered before.
     """
     resource = prepared(world, caller, resource)
@@ -156,8 +153,7 @@ async def join(
                 if keyed:
                     await keyed.remember(world, unit, known, 200)
                 return known, False
-        if len(rows) >= MOST:
-            raise problem(Category.THROTTLED, f"{MOST} entries of this patient wait already", place, "hold-limit")
+        await check_room(unit, patients[0], place or "patient")
         first, index = version_of(world, resource, id_=id_, version=1, at=world.clock(), method="POST", clinics=clinics)
         await unit.insert(first, index)
         if keyed:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
+from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.waitlist_terms import Deadline
 from fhir_server.services import slot_faces
 from fhir_server.services.actors import reference_of, with_own_references
@@ -23,6 +24,7 @@ from fhir_server.services.versions import version_of
 from fhir_server.services.waitlist.entries import WAITING
 from fhir_server.services.waitlist.messages import tell
 from fhir_server.services.waitlist.records import OFFERED, Record, with_offer
+from fhir_server.services.waitlist.times import taken
 from fhir_server.services.wishes import CHANNEL_URL, settled
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
@@ -37,13 +39,16 @@ NOT_ASKED = frozenset({"Practitioner", "PractitionerRole", "Location", "Device",
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An entry and the time that it is offered. ``by`` is ``rank`` or ``staff``; ``reason`` says why this patient."""
+    """An entry and the time that it is offered. ``by`` is ``rank`` or ``staff``; ``reason`` says why this patient;
+    ``freed`` is the time that became free, None where staff chose: then the offer itself is what its end makes free.
+    """
 
     entry: Stored
     wish: Wish
     deadline: Deadline
     by: str
     reason: str = ""
+    freed: Interval | None = None
 
 
 async def offer(world: World, chosen: Chosen) -> Stored:
@@ -58,7 +63,8 @@ async def offer(world: World, chosen: Chosen) -> Stored:
     until = chosen.deadline.until
     request = request_of(wish, entry.reference, "hold", expires=until)
     sent = _asked(world, parse(entry.body))
-    record = Record(wish.start, wish.end, wish.schedules[0].id, world.now(), until, chosen.by, chosen.reason)
+    freed = chosen.freed or taken(wish.start, wish.end, wish.service)
+    record = Record(wish.start, wish.end, wish.schedules[0].id, world.now(), until, chosen.by, freed, chosen.reason)
 
     async def work(unit: Unit) -> Stored:
         at = world.clock()

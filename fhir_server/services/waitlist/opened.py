@@ -3,6 +3,7 @@
 fact                                              free is
 ------------------------------------------------  ------------------------------------------------------------------
 an Appointment gives up its time or moves         what it held before and does not hold now, with the service's buffers
+an offer ends                                     what it held of the time that was free in the first place
 a Slot that blocked or held becomes free, or      its time
 a free one is published
 a Schedule opens, widens its hours or offers      what is open now and was not before, in the next days
@@ -19,13 +20,14 @@ from fhir_server.errors import Problem
 from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.availability import day_spans
 from fhir_server.scheduling.civil import local_day
-from fhir_server.scheduling.interval import Interval, merge, subtract
+from fhir_server.scheduling.interval import Interval, merge, overlaps, subtract
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import terms
 from fhir_server.services.actors import reference_of, with_own_references
 from fhir_server.services.facts import ScheduleFacts
 from fhir_server.services.following.fact import Fact
 from fhir_server.services.slot_faces import BUSY
+from fhir_server.services.waitlist.records import freed_by
 from fhir_server.services.wishes import of_appointment
 from fhir_server.services.world import World
 
@@ -54,9 +56,24 @@ async def _of_appointment(world: World, fact: Fact) -> Freed:
         return []
     before = await _held(world, old)
     if not before or new is None or not takes_time(new["status"]):
-        return before
+        return _handed_on(before, freed_by(old))
     after = await _held(world, new)
     return [one for one in before if one not in after]
+
+
+def _handed_on(held: Freed, freed: Interval | None) -> Freed:
+    """What an offer held of the time that had become free; all that anything else held.
+
+    Whoever could have had some of that time but for the offer can have some of this part: what they take meets the
+    freed time, the offer did, and they met each other, so the three have a moment in common.
+    """
+    if freed is None:
+        return held
+    return [
+        (schedule, Interval(max(one.start, freed.start), min(one.end, freed.end)))
+        for schedule, one in held
+        if overlaps(one, freed)
+    ]
 
 
 async def _held(world: World, resource: Mapping[str, Any]) -> Freed:

@@ -11,6 +11,7 @@ from datetime import UTC
 from typing import Any
 
 from fhir_server.fhir.temporal import format_instant, instant_seconds
+from fhir_server.scheduling.interval import Interval
 from fhir_server.scheduling.waitlist import Offer, Outcome
 from fhir_server.services.actors import reference_of
 from fhir_server.settings import CANONICAL
@@ -26,7 +27,10 @@ OFFERED = "offer"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One offer to be noted; epoch seconds. ``by`` is ``rank`` or ``staff``, ``reason`` says why this patient."""
+    """One offer to be noted; epoch seconds. ``by`` is ``rank`` or ``staff``, ``reason`` says why this patient.
+
+    ``freed`` is the time that became free and is handed on when the offer ends.
+    """
 
     start: int
     end: int
@@ -34,6 +38,7 @@ class Record:
     made: int
     until: int
     by: str
+    freed: Interval
     reason: str = ""
 
 
@@ -81,10 +86,16 @@ def offers_of(resource: Mapping[str, Any], bases: Sequence[str] = ()) -> tuple[O
     return tuple(
         Offer(
             instant_seconds(parts["start"]), instant_seconds(parts["end"], floor=False),
-            reference_of(parts["schedule"], bases), parts["outcome"],
+            reference_of(parts["schedule"], bases), parts["outcome"], _period(parts.get("freed")),
         )
         for parts in map(_values, _records(resource))
     )  # fmt: skip
+
+
+def freed_by(resource: Mapping[str, Any]) -> Interval | None:
+    """The time that became free and was the reason for the open offer; None without an open offer that says so."""
+    last = offers_of(resource)[-1:]
+    return last[0].freed if last and last[0].outcome == "open" else None
 
 
 def with_offer(resource: Mapping[str, Any], record: Record) -> dict[str, Any]:
@@ -93,6 +104,7 @@ def with_offer(resource: Mapping[str, Any], record: Record) -> dict[str, Any]:
         {"url": "start", "valueInstant": format_instant(record.start, UTC)},
         {"url": "end", "valueInstant": format_instant(record.end, UTC)},
         {"url": "schedule", "valueReference": {"reference": record.schedule}},
+        {"url": "freed", "valuePeriod": _as_period(record.freed)},
         {"url": "made", "valueInstant": format_instant(record.made, UTC)},
         {"url": "until", "valueInstant": format_instant(record.until, UTC)},
         {"url": "by", "valueCode": record.by},
@@ -119,6 +131,14 @@ def kept(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
 
 def _records(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in resource.get("extension", ()) if one.get("url") == OFFER_URL]
+
+
+def _period(said: Mapping[str, str] | None) -> Interval | None:
+    return Interval(instant_seconds(said["start"]), instant_seconds(said["end"], floor=False)) if said else None
+
+
+def _as_period(interval: Interval) -> dict[str, str]:
+    return {"start": format_instant(interval.start, UTC), "end": format_instant(interval.end, UTC)}
 
 
 def _values(extension: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fhir_server.errors import Problem
+from fhir_server.fhir.json import parse
 from fhir_server.log import get_logger
-from fhir_server.scheduling.interval import Interval
-from fhir_server.scheduling.waitlist import Entry, Ranked, barred, fits, rank
+from fhir_server.scheduling.interval import Interval, overlaps, subtract
+from fhir_server.scheduling.waitlist import Entry, Offer, Ranked, barred, declined, fits, rank
 from fhir_server.scheduling.waitlist_terms import Deadline, WaitlistTerms, completed, deadline
 from fhir_server.services.booking import Changed, Refused
 from fhir_server.services.facts import ScheduleFacts, ServiceFacts
 from fhir_server.services.following.performance import Again
+from fhir_server.services.free_time import NOMINAL_SECONDS
 from fhir_server.services.waitlist.entries import Known, established, waiting
 from fhir_server.services.waitlist.offering import Chosen, offer
-from fhir_server.services.waitlist.times import Found, free_times, services_of, waits_for
+from fhir_server.services.waitlist.records import WAITS, offers_of
+from fhir_server.services.waitlist.times import Found, free_times, services_of, taken, waits_for
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.work import Task
@@ -32,14 +35,55 @@ log = get_logger("waitlist")
 
 
 async def perform(world: World, task: Task) -> Again | None:
-    """Performer of ``waitlist-round``; ``about`` is ``{schedule, start, end}``, epoch seconds."""
+    """Performer of ``waitlist-round``; ``about`` is ``{schedule, start, end}``, epoch seconds, and ``freed``
+    (``[start, end]``) in a round that an offer's end started. It looks once more when an offer of other freed time is
+    over that reaches into its neighbourhood: the round after that offer keeps to the time that it was made for.
+    """
     about = task.about
-    await hold_round(world, about["schedule"], Interval(about["start"], about["end"]))
-    return None
+    schedule, interval = about["schedule"], Interval(about["start"], about["end"])
+    freed = Interval(*about["freed"]) if "freed" in about else interval
+    await hold_round(world, schedule, interval, freed)
+    until = await _reached_into(world, schedule, interval, freed)
+    return None if until is None else Again(until * 1000)
 
 
-async def hold_round(world: World, schedule: str, interval: Interval) -> int:
-    """Offer what is free in an interval; how many offers were made."""
+async def _reached_into(world: World, schedule: str, interval: Interval, freed: Interval) -> int | None:
+    """When the first open offer is over that holds time beside its own freed time and near the interval."""
+    facts = (await world.catalogue.schedules([schedule])).get(schedule)
+    if facts is None or not facts.active or interval.end <= world.now():
+        return None
+    services = await services_of(world, facts)
+    where = {WAITS: {"$in": sorted(waits_for(facts, services))}, "expires": {"$exists": True}}
+    rows = await world.store.resources.find("Appointment", where, fields={"_id": 1})
+    reach = max((_longest(one) for one in services), default=NOMINAL_SECONDS)
+    near = Interval(interval.start - reach, interval.end + reach)
+    ends = []
+    for one in await world.store.resources.get_many("Appointment", [row["_id"] for row in rows]):
+        last = next(reversed(offers_of(parse(one.body), world.bases)), None)
+        if last is None or last.outcome != "open" or last.schedule != schedule or last.freed is None:
+            continue
+        held = Interval(last.start, last.end)
+        if last.freed != freed and overlaps(held, near) and subtract((held,), (last.freed,)):
+            ends.append(max(one.extra["expires"], world.now()) + 1)
+    return min(ends, default=None)
+
+
+def _longest(service: ServiceFacts | None) -> int:
+    """Seconds of the longest visit with its buffers."""
+    if service is None:
+        return NOMINAL_SECONDS
+    found = taken(0, max(service.terms.durations), service)
+    return found.end - found.start
+
+
+async def hold_round(world: World, schedule: str, interval: Interval, freed: Interval | None = None) -> int:
+    """Offer what is free in an interval; how many offers were made.
+
+    :param freed: the time that became free in the first place, where an offer of it ended and the interval is what
+        that offer held of it. Times that use none of it were free all the while and are offered to nobody: else each
+        offer that reaches beyond would start a round that reaches further. None: the interval itself.
+    """
+    freed = freed or interval
     made = 0
     known: Known = {}
     passed: set[tuple[str, int, int, str]] = set()
@@ -47,7 +91,7 @@ async def hold_round(world: World, schedule: str, interval: Interval) -> int:
         facts = (await world.catalogue.schedules([schedule])).get(schedule)
         if facts is None or not facts.active or interval.end <= world.now():
             return made
-        chosen = await _next(world, facts, interval, passed, known)
+        chosen = await _next(world, facts, (interval, freed), passed, known)
         if chosen is None:
             return made
         try:
@@ -66,9 +110,16 @@ async def hold_round(world: World, schedule: str, interval: Interval) -> int:
 
 
 async def _next(
-    world: World, facts: ScheduleFacts, interval: Interval, passed: set[tuple[str, int, int, str]], known: Known
+    world: World,
+    facts: ScheduleFacts,
+    within: tuple[Interval, Interval],
+    passed: set[tuple[str, int, int, str]],
+    known: Known,
 ) -> Chosen | None:
-    """The first who may be offered a time, with the earliest that fits; None when nobody is left."""
+    """The first who may be offered a time, with the one that fits and uses least of what was free before, of those the
+    earliest; None when nobody is left.
+    """
+    interval, freed = within
     services = await services_of(world, facts)
     everybody = await waiting(world, waits_for(facts, services), known)
     ready = {stored.id: stored for stored, entry in everybody if not entry.is_offered}
@@ -76,7 +127,11 @@ async def _next(
     entries = [entry for _, entry in everybody if entry.id in ready and entry.patient not in asked]
     if not entries:
         return None
-    found = await free_times(world, facts, services, entries, interval)
+    found = await free_times(world, facts, services, entries, interval, freed)
+    found.sort(key=lambda one: one.outside(freed))
+    had: dict[str, list[Offer]] = {}
+    for _, entry in everybody:
+        had.setdefault(entry.patient, []).extend(entry.offers)
     terms = terms_of(facts, services)
     times: list[tuple[Found, Deadline]] = []
     for one in found:
@@ -89,8 +144,10 @@ async def _next(
         if barred(ranked.entry, terms) is None:
             for one, until in times:
                 key = (ranked.entry.id, one.time.start, one.time.end, one.time.service)
-                if key not in passed and fits(ranked.entry, one.time, world.now()) is None:
-                    return _chosen(ready[ranked.entry.id], ranked, one, until)
+                if key in passed or declined(had[ranked.entry.patient], one.time):
+                    continue
+                if fits(ranked.entry, one.time, world.now()) is None:
+                    return _chosen(ready[ranked.entry.id], ranked, one, until, freed)
     return None
 
 
@@ -114,5 +171,5 @@ def _of_service(facts: ScheduleFacts, service: ServiceFacts | None) -> WaitlistT
     return completed(facts.policy_for(service).waitlist)
 
 
-def _chosen(entry: Stored, ranked: Ranked, found: Found, until: Deadline) -> Chosen:
-    return Chosen(entry, found.wish(ranked.entry.patient), until, "rank", ranked.reason)
+def _chosen(entry: Stored, ranked: Ranked, found: Found, until: Deadline, freed: Interval) -> Chosen:
+    return Chosen(entry, found.wish(ranked.entry.patient), until, "rank", ranked.reason, freed)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_server.fhir.parameters import Moment
-from fhir_server.scheduling.interval import Interval
+from fhir_server.scheduling.interval import Interval, overlaps
 from fhir_server.scheduling.waitlist import Entry, Time
 from fhir_server.services.booking import Wish, refusals, request_of
 from fhir_server.services.candidates import Candidate, Criteria
@@ -27,11 +27,27 @@ class Found:
     service: ServiceFacts | None
     slot: Published | None
 
+    @property
+    def taken(self) -> Interval:
+        """What it takes of the Schedule: the visit with its buffers."""
+        return taken(self.time.start, self.time.end, self.service)
+
+    def outside(self, freed: Interval) -> int:
+        """Seconds of what it takes that were free before."""
+        mine = self.taken
+        return mine.end - mine.start - max(min(mine.end, freed.end) - max(mine.start, freed.start), 0)
+
     def wish(self, patient: str) -> Wish:
         return Wish(
             self.time.start, self.time.end, (self.facts,), self.service, (patient,),
             published={self.facts.id: self.slot} if self.slot else None, modality=self.time.modality, channel=CHANNEL,
         )  # fmt: skip
+
+
+def taken(start: int, end: int, service: ServiceFacts | None) -> Interval:
+    """A visit with the buffers of its service."""
+    before, after = (service.terms.buffer_before, service.terms.buffer_after) if service else (0, 0)
+    return Interval(start - before, end + after)
 
 
 async def services_of(world: World, facts: ScheduleFacts) -> tuple[ServiceFacts | None, ...]:
@@ -53,9 +69,12 @@ async def free_times(
     services: Sequence[ServiceFacts | None],
     entries: Sequence[Entry],
     interval: Interval,
+    freed: Interval | None = None,
 ) -> list[Found]:
-    """Free times that touch an interval, for the services, lengths and ways that the entries ask, the earliest first.
+    """Free times that use some of an interval, for the services, lengths and ways that the entries ask, the earliest
+    first. A time uses what it takes with its buffers: that is what could not be had before.
 
+    :param freed: the time that became free, of which the interval is a part; the times use some of it too.
     Time that was freed may be off the grid of the rules, where somebody had it by a wish of their own: it is looked at
     as it is, too.
     """
@@ -68,7 +87,8 @@ async def free_times(
             if service and length not in service.terms.durations:
                 continue
             candidate = Candidate((facts,), service, 0)
-            window = Interval(max(interval.start - length, world.now()), interval.end + length)
+            around = taken(interval.start - length, interval.end + length, service)
+            window = Interval(max(around.start, world.now()), around.end)
             if window.end <= window.start:
                 continue
             asked = Criteria(
@@ -81,8 +101,13 @@ async def free_times(
             exact = _found(facts, service, interval.start, interval.start + length, modality, None, None)
             if _key(exact) not in found and await _is_free(world, exact):
                 found[_key(exact)] = exact
-    touching = [one for one in found.values() if one.time.start < interval.end and one.time.end > interval.start]
-    return sorted(touching, key=lambda one: (one.time.start, one.time.end, one.time.service, one.time.modality))
+    within = (interval, freed) if freed else (interval,)
+    using = [
+        replace(one, time=replace(one.time, freed=freed))
+        for one in found.values()
+        if all(overlaps(one.taken, each) for each in within)
+    ]
+    return sorted(using, key=lambda one: (one.time.start, one.time.end, one.time.service, one.time.modality))
 
 
 def _key(found: Found) -> tuple[int, int, str, str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fhir_server.scheduling import waitlist
 from fhir_server.scheduling.interval import Interval
-from fhir_server.scheduling.waitlist import Entry, Offer, Time, barred, fits, next_for, rank
+from fhir_server.scheduling.waitlist import Entry, Offer, Time, barred, declined, fits, next_for, rank
 from fhir_server.scheduling.waitlist_terms import Criterion, WaitlistTerms
 from tests.unit.scheduling.strategies import often
 
@@ -200,3 +200,25 @@ def test_whoever_is_next_may_have_the_time_and_nobody_before_them_may(waiting, m
         assert barred(found.entry, terms) is None
         assert fits(found.entry, TIME, NOW) is None
     assert all(barred(one.entry, terms) or fits(one.entry, TIME, NOW) for one in before)
+
+
+@pytest.mark.parametrize(
+    ("start", "outcome", "schedule", "same", "bars"),
+    [
+        (TEN - 600, "declined", "Schedule/1", True, True),
+        (TEN + 600, "expired", "Schedule/1", True, True),
+        (TEN - 600, "withdrawn", "Schedule/1", True, False),
+        (TEN - 600, "declined", "Schedule/2", True, False),
+        (TEN - 600, "declined", "Schedule/1", False, False),
+        (TEN - H // 2, "declined", "Schedule/1", True, False),
+        (TEN + H // 2, "declined", "Schedule/1", True, False),
+    ],
+)
+def test_what_meets_a_declined_time_of_the_same_freed_time_is_not_offered(start, outcome, schedule, same, bars):
+    freed = Interval(TEN, TEN + H)
+    of = freed if same else Interval(TEN - H, TEN + H)
+    entry = replace(ENTRY, offers=(Offer(start, start + H // 2, schedule, outcome, of),))
+    time = replace(TIME, freed=freed)
+    assert declined(entry.offers, time) is bars
+    assert (fits(entry, time, NOW) is not None) is bars
+    assert not declined(entry.offers, TIME)

@@ -88,7 +88,8 @@ def test_a_priority_is_an_urgency(priority, score):
     assert urgency_of({"priority": priority, "extension": [stated]}) == 3
 
 
-RECORD = records.Record(at("2026-12-01T14:00:00+00:00"), at("2026-12-01T14:30:00+00:00"), "Schedule/1", 1, 2, "rank")
+RECORD = records.Record(at("2026-12-01T14:00:00+00:00"), at("2026-12-01T14:30:00+00:00"), "Schedule/1", 1, 2, "rank",
+                        Interval(at("2026-12-01T13:50:00+00:00"), at("2026-12-01T14:40:00+00:00")))  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(["accepted", "declined", "expired", "withdrawn"]), max_size=4))
@@ -99,6 +100,9 @@ def test_offers_come_one_after_the_other_and_each_ends_once(outcomes):
     assert [one.outcome for one in records.offers_of(entry)] == outcomes
     opened = records.with_offer(entry, RECORD)
     assert [one.outcome for one in records.offers_of(opened)] == [*outcomes, "open"]
+    assert {one.freed for one in records.offers_of(opened)} == {RECORD.freed}
+    assert records.freed_by(opened) == RECORD.freed
+    assert records.freed_by(entry) is None
     assert records.kept(opened, {"status": "booked"}).get("extension", []) == opened["extension"][1:]
     forged = records.with_offer({"status": "waitlist"}, RECORD)
     assert records.offers_of(records.kept(entry, forged)) == records.offers_of(entry)
