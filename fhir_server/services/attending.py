@@ -44,6 +44,9 @@ VERSIONS = 50
 
 STATUS, PARTICIPANT = "Appointment.status", "Appointment.participant"
 
+REASON_URL = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Appointment.cancellationReason"
+"""Why a visit was missed: R4's app-4 leaves cancelationReason to those that are cancelled, R5 has it for both."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -119,8 +122,11 @@ async def missed(world: World, caller: Caller, id_: str, asked: Asked, keyed: Ke
         terms = (await policy_for(inner, resource)).no_show or no_show.DEFAULT
         if inner.now() < no_show.suspected_at(terms, times(resource)[0]):
             raise problem(Category.RULE, EARLY["noshow"], PLACE, CODE)
-        reason = {"cancelationReason": dict(asked.reason)} if asked.reason else {}
-        return await _changed(inner, before, {**resource, **reason, "status": "noshow"})
+        missed_ = {**_without_reason(resource), "status": "noshow"}
+        if asked.reason:
+            why = {"url": REASON_URL, "valueCodeableConcept": dict(asked.reason)}
+            missed_["extension"] = [*missed_.get("extension", ()), why]
+        return await _changed(inner, before, missed_)
 
     return await _run(world, id_, asked.condition, work, keyed)
 
@@ -245,12 +251,19 @@ def _past(world: World, resource: Mapping[str, Any], at: int) -> Past:
 
 def _restored(world: World, resource: Mapping[str, Any], older: Past) -> dict[str, Any]:
     """The Appointment as it is now, in the state in which it was."""
-    kept = {name: value for name, value in resource.items() if name != "cancelationReason"}
+    kept = _without_reason(resource)
     participants = [
         {**one, "status": older.patients.get(reference_of(one.get("actor"), world.bases), one.get("status"))}
         for one in resource.get("participant", ())
     ]
     return {**kept, "status": older.status, "participant": participants}
+
+
+def _without_reason(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Without why it was missed."""
+    kept = {name: value for name, value in resource.items() if name not in {"cancelationReason", "extension"}}
+    extensions = [one for one in resource.get("extension", ()) if one.get("url") != REASON_URL]
+    return {**kept, "extension": extensions} if extensions else kept
 
 
 def _illegal(status: str, text: str) -> Problem:
