@@ -32,6 +32,7 @@ PAST = {
     "services/responses.py": "what is answered was judged by writes.check",
     "services/slots.py": "writes what its use case has judged",
     "services/subscriptions/deliver.py": "sends by the rights of the owner, looked up for each sending",
+    "services/subscriptions/mailbox.py": "looks whether an address is the owner's own; nothing leaves",
     "services/subscriptions/resend.py": "the same",
     "services/subscriptions/sending.py": "shows versions through the owner's view; the current says that it is gone",
     "services/subscriptions/sockets.py": "judges by the policy of the caller who bound the websocket",
@@ -43,6 +44,7 @@ PAST = {
     "services/waitlist/following.py": "works for nobody",
     "services/waitlist/joining.py": "judges by resources.permitted; what it keeps is named by writes.check",
     "services/waitlist/responses.py": "judges by writes.reached in what it calls",
+    "services/waitlist/rounds.py": "works for nobody",
     "services/wishes.py": "judges by writes.check_wish",
     "rest/operations/criteria.py": "names of the directory",
 }
