@@ -35,7 +35,7 @@ def outbox_page(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _item(message: Mapping[str, Any]) -> str:
-    at = datetime.fromtimestamp(message["at"] / 1000, UTC).isoformat(sep=" ", timespec="seconds")
+    at = f"{datetime.fromtimestamp(message['at'] / 1000, UTC):%Y-%m-%d %H:%M:%S}"
     to = message.get("to") or message.get("device") or ""
     title = message.get("subject") or message.get("title") or ""
     text = message.get("text") or message.get("body") or ""
