@@ -111,12 +111,23 @@ def dev(
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
                 if time_lapse:
+                    with _status("Telling what the demo clinic's bookings mean …"):
+                        runner.run(_caught_up(settings))
                     # Time begins to run when everything is there.
                     settings = settings.model_copy(update={"clock": _running_clock()})
                     server = _server(settings)
                 notes = (f"data       {folder}", *running.notes)
                 with following(settings, running.folder) if workers else nullcontext():
                     runner.run(_serve(server, listener, mail, settings, notes, demo=demo, folder=data))
+
+
+async def _caught_up(settings: Settings) -> None:
+    """What was written before time runs is told before it runs."""
+    from fhir_server.bootstrap import open_world
+    from fhir_server.services.following.drain import drain
+
+    async with open_world(settings) as opened:
+        await drain(opened.world)
 
 
 def _running_clock() -> str:

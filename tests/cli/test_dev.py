@@ -34,6 +34,8 @@ def dev(folder: Path, port: int, *options: str, last: str = LAST_LINE) -> Iterat
         env=_clean_environment(),
     )
     errors: list[str] = []
+    patience = threading.Timer(240, process.kill)  # a line that does not come ends the reading
+    patience.start()
     assert process.stdout is not None
     assert process.stderr is not None
     reader = threading.Thread(target=errors.extend, args=(process.stderr,))
@@ -48,6 +50,7 @@ def dev(folder: Path, port: int, *options: str, last: str = LAST_LINE) -> Iterat
             pytest.fail(f"dev ended: {''.join(printed)} {''.join(errors)}")
         yield "".join(printed)
     finally:
+        patience.cancel()
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         reader.join()
@@ -104,12 +107,12 @@ def test_start_paste_stop_and_start_again(folder: Path, port: int) -> None:
 
 def test_a_week_of_reminders_is_watched(tmp_path: Path, port: int) -> None:
     """The visit is booked and confirmed at once; a day later by the running clock its first reminder goes out."""
-    with dev(tmp_path, port, "--time-lapse", last="email     Your appointment on") as printed:
+    with dev(tmp_path, port, "--time-lapse", last="UTC  email ") as printed:
         lines = printed.splitlines()
         assert any(line.startswith("Booked for Patient/patient-1") for line in lines)
         page = httpx.get(f"http://127.0.0.1:{port}/dev/outbox", trust_env=False)
         assert page.status_code == 200
-        assert "Your appointment on" in page.text
+        assert "patient-1@example.org" in page.text
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
         # Logins keep real time.
         token = _shell(f"{sys.executable} -m fhir_server.cli.main token --user patient1 --port {port}")
