@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fhir_server.settings import Settings
 from tests.server import environment
 
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 
 @contextmanager

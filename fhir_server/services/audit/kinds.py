@@ -55,7 +55,9 @@ AUTHOR = Code(PARTICIPATION, "AUT", "author (originator)")
 REST = Code(EVENT_TYPE, "rest", "RESTful Operation")
 AUTHENTICATION = Code(DCM, "110114", "User Authentication")
 EXPORT = Code(DCM, "110106", "Export")
-DISCLOSE = Code("http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle", "disclose", "Disclose")
+DISCLOSE = Code(
+    "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle", "disclose", "Disclose Record Lifecycle Event"
+)
 LOGIN = Code(DCM, "110122", "Login")
 LOGOUT = Code(DCM, "110123", "Logout")
 

@@ -47,7 +47,7 @@ def test_an_entry_is_read_with_all_that_it_says():
         days=frozenset({1, 3}), parts=frozenset({"morning"}), earliest=8 * H + H // 2, latest=12 * H, duration=20 * 60,
         modality="in-person", notice=2 * H, urgency=8, kept="Appointment/example-booked-appointment",
         offers=(Offer(at("2026-12-01T14:00:00+00:00"), at("2026-12-01T14:20:00+00:00"), "Schedule/example-schedule",
-                      "declined"),),
+                      "declined", Interval(at("2026-12-01T14:00:00+00:00"), at("2026-12-01T14:20:00+00:00"))),),
     )  # fmt: skip
 
 
