@@ -10,9 +10,12 @@ import pytest_asyncio
 
 from fhir_server.app import Server
 from fhir_server.remote.http import httpx
+from tests.concurrency.faulty import clinic, faulty_app, faulty_uri, faulty_world
 from tests.concurrency.rush import Rush
 from tests.server import FHIR_JSON
 from tests.tokens import bearer
+
+__all__ = ["clinic", "faulty_app", "faulty_uri", "faulty_world"]
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -18,15 +18,9 @@ from tests.concurrency.faulty import (
     NOT_PRIMARY,
     STEPPED_DOWN,
     WRITE_CONFLICT,
-    clinic,
     failing,
-    faulty_app,
-    faulty_uri,
-    faulty_world,
 )
 from tests.concurrency.rush import appointment, book, sound
-
-__all__ = ["clinic", "faulty_app", "faulty_uri", "faulty_world"]
 
 
 async def _bookings(clinic: Clinic, patient: str) -> int:

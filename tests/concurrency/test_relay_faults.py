@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from fhir_server.errors import Problem
 from fhir_server.services.following.drain import drain
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.following.relay import relay
 from fhir_server.services.following.table import FOLLOWERS
 from fhir_server.services.world import World
-from fhir_server.store.driver import PyMongoError
 from fhir_server.store.unit import Unit
 from tests.builders.clinic import Clinic
+from tests.builders.persistence import persistently
 from tests.concurrency.faulty import (
     NO_ANSWER,
     NOT_CONFIRMED,
     NOT_PRIMARY,
     STEPPED_DOWN,
     WRITE_CONFLICT,
-    clinic,
     failing,
-    faulty_app,
-    faulty_uri,
-    faulty_world,
 )
-
-__all__ = ["clinic", "faulty_app", "faulty_uri", "faulty_world"]
 
 COUNTED = "counted"
 
@@ -38,17 +30,6 @@ COUNTED = "counted"
 async def _count(_: World, unit: Unit, facts: Sequence[Fact]) -> None:
     for fact in facts:
         await unit.put_document(COUNTED, {"fact": fact.id})
-
-
-async def _as_the_loop_does(world: World) -> int:
-    """Relay until it succeeds."""
-    for _ in range(30):
-        try:
-            return await relay(world)
-        except (Problem, PyMongoError):
-            await asyncio.sleep(0.1)
-    msg = "the relay does not come back"
-    raise AssertionError(msg)
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -78,8 +59,8 @@ async def test_what_follows_is_there_once(
     monkeypatch.setitem(FOLLOWERS, "count", Following(_count, frozenset({"Patient"})))
     ids = [(await clinic.patient(f"{command}{times}{number}")).partition("/")[2] for number in range(3)]
     async with failing(world, [command], fault, times):
-        await _as_the_loop_does(world)
-    await _as_the_loop_does(world)
+        await persistently(lambda: relay(world))
+    await persistently(lambda: relay(world))
     told = sorted([one["fact"] async for one in world.store.connection.collection(COUNTED).find()])
     assert told == sorted(f"Patient/{one}/0000000001" for one in ids)
     assert await world.store.outbox.marked() == []

@@ -9,27 +9,15 @@ from typing import Any
 
 import pytest
 
-from fhir_server.errors import Problem
 from fhir_server.services.following.drain import drain
 from fhir_server.services.following.table import FOLLOWERS, PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store import work
 from tests.builders.clinic import Clinic
+from tests.builders.persistence import persistently
 from tests.following.dying import INSIDE, OUTSIDE, SEAMS, deeds
 from tests.server import environment
-
-
-async def _drained(world: World) -> None:
-    """As the relay's loop does: what a dead process left open is in the way until it is found to be dead."""
-    for attempt in range(10):
-        try:
-            await drain(world)
-        except Problem:
-            assert attempt < 9
-            await asyncio.sleep(1)
-        else:
-            return
 
 
 @pytest.mark.parametrize("seam", SEAMS)
@@ -60,7 +48,7 @@ async def test_killed_at(
         patched.setitem(FOLLOWERS, "seam", None)  # taken away again at the end
         patched.setitem(PERFORMERS, "seam", None)
         deeds("")
-        await _drained(world)
+        await persistently(lambda: drain(world))
         inside = sorted([one["fact"] async for one in connection.collection(INSIDE).find()])
         assert inside == sorted(facts)
         times = {one["_id"]: one["times"] async for one in connection.collection(OUTSIDE).find()}

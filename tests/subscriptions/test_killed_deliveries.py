@@ -17,22 +17,11 @@ from fhir_server.services.subscriptions.directory import Directory
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store import work
+from tests.builders.persistence import persistently
 from tests.builders.subscriber import Subscriber
 from tests.builders.visits import Visits
 from tests.server import environment
 from tests.subscriptions.dying import SEAMS
-
-
-async def _drained(emr: Subscriber) -> None:
-    """As the relay's loop does: what a dead process left open is in the way until it is found to be dead."""
-    for attempt in range(10):
-        try:
-            await emr.settle()
-        except Problem:
-            assert attempt < 9
-            await asyncio.sleep(1)
-        else:
-            return
 
 
 @pytest.mark.parametrize("seam", SEAMS)
@@ -57,7 +46,7 @@ async def test_killed_at(
     monkeypatch.setattr(work, "LEASE_SECONDS", 0)
     monkeypatch.setattr(work, "RESEND_SECONDS", 0)
     await emr.world.store.connection.collection(work.WORK).update_many({}, [{"$set": {"lease": "$$NOW"}}])
-    await _drained(emr)
+    await persistently(emr.settle)
     assert [one.numbers for one in emr.told] == [[1]] * (2 if seam == "sent" else 1)
     assert {one.bundle["id"] for one in emr.told} == {emr.told[0].bundle["id"]}
     assert emr.told[0].foci == [f"Appointment/{booked['id']}"]
