@@ -108,17 +108,17 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 @contextmanager
 def following(environment: dict[str, str]) -> Iterator[Meter]:
-    """A worker and beat; the CPU of the worker."""
+    """A worker for each queue, and beat; the CPU of the one that sends messages."""
     command = [sys.executable, "-m", "fhir_server.cli.main"]
     started = [
-        subprocess.Popen([*command, name], env={**os.environ, **environment}, stdout=subprocess.PIPE)
-        for name in ("worker", "beat")
+        subprocess.Popen([*command, *name], env={**os.environ, **environment}, stdout=subprocess.PIPE)
+        for name in (["worker", "--only", "events"], ["worker", "--only", "messages"], ["beat"])
     ]
     try:
         for one in started:
             assert one.stdout is not None
             one.stdout.readline()
-        yield Meter(started[0].pid)
+        yield Meter(started[1].pid)
     finally:
         for one in started:
             one.terminate()

@@ -1,8 +1,9 @@
 """A second patient, whom nobody in the suite may see: their data lie in the database while the tests over HTTP run.
 
-The suite's own client has the scope ``system/*.cruds?_tag:not=…``: it sees everything but what carries the tag. So
-every query of every test passes the access policy, and every byte that is sent is searched for the mark that all of the
-second patient's data bear: names, identifiers, comments, and the ids themselves.
+The suite's own client has the scope ``system/*.cruds?_security:not=…``: it sees everything but what carries the label,
+which what follows from the second patient's appointments inherits. So every query of every test passes the access
+policy, and every byte that is sent is searched for the mark that all of the second patient's data bear: names,
+identifiers, comments, and the ids themselves.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 from fhir_server.services import resources
 from fhir_server.services.world import World
 
-TAG = {"system": "urn:tests", "code": "second-patient"}
-SCOPE = f"system/*.cruds?_tag:not={TAG['system']}|{TAG['code']}"
+LABEL = {"system": "urn:tests", "code": "second-patient"}
+SCOPE = f"system/*.cruds?_security:not={LABEL['system']}|{LABEL['code']}"
 
 
 @dataclass
@@ -115,4 +116,4 @@ class SecondPatient:
         ]  # fmt: skip
 
     def _base(self, type_: str, name: str) -> dict[str, Any]:
-        return {"resourceType": type_, "id": self.id(name), "meta": {"tag": [TAG]}}
+        return {"resourceType": type_, "id": self.id(name), "meta": {"security": [LABEL]}}

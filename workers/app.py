@@ -8,8 +8,15 @@ https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.ht
 from __future__ import annotations
 
 from celery import Celery
+from kombu.entity import Queue
 
 from fhir_server.settings import Settings
+
+EVENTS, MESSAGES = "fhir-server", "fhir-server-messages"
+"""Two queues: what goes to people waits behind a slow mail server, what systems are told and timers do not."""
+
+QUEUES = {"events": EVENTS, "messages": MESSAGES}
+"""The queues by the names that operators use; in their order, where one worker serves both."""
 
 PERFORM, DUE, UPKEEP = "perform", "due", "upkeep"
 VISIBILITY_SECONDS = 600
@@ -24,7 +31,8 @@ def celery_of(settings: Settings) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
-        task_default_queue="fhir-server",
+        task_default_queue=EVENTS,
+        task_queues=[Queue(one) for one in QUEUES.values()],  # type: ignore[no-untyped-call]  # the library has no types
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
@@ -35,6 +43,7 @@ def celery_of(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_SECONDS,
+            "queue_order_strategy": "priority",
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
         },

@@ -9,15 +9,20 @@ from celery import signals
 
 from fhir_server.settings import Settings
 from workers import metrics
-from workers.app import celery_of
+from workers.app import QUEUES, celery_of
 from workers.runtime import Runtime
 from workers.tasks import register
 
 
-def work(settings: Settings) -> None:
-    """A worker: due work on threads, which wait for the process's one event loop; it may lead the relay."""
+def work(settings: Settings, only: str = "") -> None:
+    """A worker: due work on threads, which wait for the process's one event loop; it may lead the relay.
+
+    :param only: ``events`` or ``messages``; empty = both.
+    """
     app = celery_of(settings)
-    runtime = Runtime(settings, app)
+    queues = [QUEUES[only]] if only else list(QUEUES.values())
+    app.amqp.queues.select(queues)
+    runtime = Runtime(settings, app, queues)
     register(app, runtime)
     metrics.serve(settings.worker_metrics_port)
     runtime.start()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -13,9 +12,11 @@ from celery import Celery
 from fhir_server.bootstrap import build, prepare
 from fhir_server.log import get_logger
 from fhir_server.services.following.leading import Leader
+from fhir_server.services.following.relay import STAGES
+from fhir_server.services.following.table import TO_PEOPLE
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
-from workers.app import PERFORM
+from workers.app import EVENTS, MESSAGES, PERFORM
 
 T = TypeVar("T")
 START_SECONDS = 60.0
@@ -24,11 +25,12 @@ log = get_logger("worker")
 
 
 class Runtime:
-    """The world of this process, and the relay that it may lead."""
+    """The world of this process, and the stages of the relay that it may lead."""
 
-    def __init__(self, settings: Settings, app: Celery) -> None:
+    def __init__(self, settings: Settings, app: Celery, queues: Collection[str]) -> None:
         self._settings = settings
         self._app = app
+        self._queues = queues
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
         self._ready = threading.Event()
@@ -74,7 +76,8 @@ class Runtime:
     def _send(self, due: list[tuple[str, str]]) -> None:
         with self._app.producer_or_acquire() as producer:
             for kind, key in due:
-                self._app.send_task(PERFORM, args=(kind, key), producer=producer, retry=False)
+                queue = MESSAGES if kind in TO_PEOPLE else EVENTS
+                self._app.send_task(PERFORM, args=(kind, key), queue=queue, producer=producer, retry=False)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -92,12 +95,14 @@ class Runtime:
             self._ready.set()
             return
         self._world = world.own()
-        leading = asyncio.create_task(Leader(world, self.give).lead())
+        # What is told later is planned for people, by whoever serves them.
+        stages = [stage for stage in STAGES if (MESSAGES if stage.later else EVENTS) in self._queues]
+        leading = [asyncio.create_task(Leader(world, stage, self.give).lead()) for stage in stages]
         self._ready.set()
         await self._stop.wait()
-        leading.cancel()
-        with suppress(asyncio.CancelledError):
-            await leading
+        for one in leading:
+            one.cancel()
+        await asyncio.gather(*leading, return_exceptions=True)
         await world.record.stop()
         await world.channels.close()
         await world.store.close()

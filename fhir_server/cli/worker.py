@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fhir_server.embedded.refused import Refused
 
@@ -10,15 +12,24 @@ if TYPE_CHECKING:
     from fhir_server.settings import Settings
 
 
-def worker() -> None:
+def worker(
+    only: Annotated[
+        str,
+        typer.Option(help="events (relay, notifications, timers) or messages (what people are sent); else both."),
+    ] = "",
+) -> None:
     """Relay what is written and do what is due: notifications, reminders, offers; start as many as you like."""
     from fhir_server.store.driver import PyMongoError
+    from workers.app import QUEUES
     from workers.run import work
 
+    if only and only not in QUEUES:
+        msg = f"--only {only}: it is one of {', '.join(QUEUES)}."
+        raise Refused(msg)
     settings = _settings()
     print("worker  relays what is written and does what is due", flush=True)
     try:
-        work(settings)
+        work(settings, only)
     except PyMongoError as failed:
         raise Refused("MongoDB does not answer; check FHIR_MONGO_URI or start it.") from failed
 

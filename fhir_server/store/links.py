@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import IndexModel
+from pymongo import IndexModel, UpdateOne
 
 from fhir_server.store.driver import Connection, Document
 
@@ -47,14 +47,11 @@ class Links:
     def __init__(self, connection: Connection) -> None:
         self._collection = connection.collection(LINKS)
 
-    async def put(self, link: Link) -> None:
-        """Keep a link; one that is there stays as it is, for a message may be written twice."""
-        until = datetime.fromtimestamp(link.expires + KEPT_SECONDS, UTC)
-        content = {
-            "act": link.act, "appointment": link.appointment, "patient": link.patient, "start": link.start,
-            "request": link.request, "expires": link.expires, "until": until,
-        }  # fmt: skip
-        await self._collection.update_one({"_id": link.id}, {"$setOnInsert": content}, upsert=True)
+    async def put(self, *links: Link) -> None:
+        """Keep links; one that is there stays as it is, for a message may be written twice."""
+        await self._collection.bulk_write(
+            [UpdateOne({"_id": one.id}, {"$setOnInsert": _content(one)}, upsert=True) for one in links], ordered=False
+        )
 
     async def get(self, text: str) -> Link | None:
         """What a text stands for, used and over ones too."""
@@ -78,6 +75,14 @@ class Links:
 def digest(text: str) -> str:
     """What is stored of a link's text, which has at least 128 unguessable bits."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _content(link: Link) -> Document:
+    return {
+        "act": link.act, "appointment": link.appointment, "patient": link.patient, "start": link.start,
+        "request": link.request, "expires": link.expires,
+        "until": datetime.fromtimestamp(link.expires + KEPT_SECONDS, UTC),
+    }  # fmt: skip
 
 
 def _link(found: dict[str, Any]) -> Link:

@@ -5,14 +5,15 @@ write costs nothing more. A version that is replaced takes its mark along into `
 ``told`` the versions that they take (``_id`` = ``Type/id/version``, unique) in the same transaction as everything that
 follows, and takes the marks away: a mark that comes back, because a writer had read the version before, finds the note.
 
-``told``   ``{_id, at: when the version was written (ms), told: when it was told (date; the note goes after a week)}``
+``told``   ``{_id, at: when the version was written (ms), told: when it was told (date; the note goes after a week)}``;
+           instead of ``told`` ``waits: true`` while those who are told later were not
 ``leases`` ``{_id: what, holder, until: date by the database's clock}``
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from pymongo import IndexModel, UpdateOne
 
 from fhir_server.fhir.types import RESOURCE_TYPES
-from fhir_server.store.driver import Connection, DuplicateKeyError, PyMongoError
+from fhir_server.store.driver import Connection, Document, DuplicateKeyError, PyMongoError
 from fhir_server.store.resources import HISTORY, NEWS, history_id
 from fhir_server.store.unit import Unit
 
@@ -30,7 +31,13 @@ TOLD_DAYS = 7
 """So long a note stays; a mark comes back within seconds or not at all."""
 
 MARKED = IndexModel([(NEWS, 1), ("at", 1)], partialFilterExpression={NEWS: True})
-INDEXES = {TOLD: [IndexModel([("told", 1)], expireAfterSeconds=TOLD_DAYS * 86400)]}
+WAITS = "waits"
+INDEXES = {
+    TOLD: [
+        IndexModel([("told", 1)], expireAfterSeconds=TOLD_DAYS * 86400),
+        IndexModel([(WAITS, 1), ("at", 1)], partialFilterExpression={WAITS: True}),
+    ]
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +86,13 @@ class Outbox:
         )
         return collection, await cursor.to_list(None)
 
-    async def take(self, unit: Unit, marks: Sequence[Mark], now: int) -> list[Mark]:
+    async def take(
+        self, unit: Unit, marks: Sequence[Mark], now: int, later: Collection[str] = frozenset()
+    ) -> list[Mark]:
         """Note these versions as told and take their marks away, in the unit; those that were told before are left out.
 
         :param now: milliseconds since the epoch.
+        :param later: types of which somebody is told later; see :meth:`waiting`.
         """
         session = unit.session
         known = await self._connection.collection(TOLD).find(
@@ -91,10 +101,29 @@ class Outbox:
         told = {one["_id"] for one in known}
         fresh = list({one.fact: one for one in marks if one.fact not in told}.values())
         if fresh:
-            notes = [{"_id": one.fact, "at": one.at, "told": _date(now)} for one in fresh]
+            notes = [
+                {"_id": one.fact, "at": one.at, **({WAITS: True} if one.type in later else {"told": _date(now)})}
+                for one in fresh
+            ]
             await self._connection.collection(TOLD).insert_many(notes, session=session)
         await self.clear(marks, session)
         return fresh
+
+    async def waiting(self, limit: int) -> list[Mark]:
+        """Versions of which somebody is yet to be told, in the order in which they are to be told."""
+        rows = await self._connection.collection(TOLD).find(
+            {WAITS: True}, {"at": 1}, sort=[(WAITS, 1), ("at", 1)], limit=limit
+        ).to_list(None)  # fmt: skip
+        return ordered(_noted(one) for one in rows)
+
+    async def take_waiting(self, unit: Unit, marks: Sequence[Mark], now: int) -> list[Mark]:
+        """Note that everybody was told of these, in the unit; those of whom that is known are left out."""
+        notes = self._connection.collection(TOLD)
+        where = {"_id": {"$in": [one.fact for one in marks]}, WAITS: True}
+        found = await notes.find(where, {"_id": 1}, session=unit.session).to_list(None)
+        left = {one["_id"] for one in found}
+        await notes.update_many(where, {"$set": {"told": _date(now)}, "$unset": {WAITS: ""}}, session=unit.session)
+        return [one for one in marks if one.fact in left]
 
     async def clear(self, marks: Iterable[Mark], session: Any = None) -> None:
         """Take marks away where they were seen; one that moved on into ``history`` meanwhile is seen again there."""
@@ -106,12 +135,12 @@ class Outbox:
             await self._connection.collection(collection).bulk_write(wanted, ordered=False, session=session)
 
     async def lag(self) -> tuple[int, int | None]:
-        """How many versions are marked (counted to ten thousand), and when the oldest was written (ms)."""
+        """How many versions are marked or wait (counted to ten thousand), and when the oldest was written (ms)."""
         count, oldest = 0, None
-        for name in (*RESOURCE_TYPES, HISTORY):
-            collection = self._connection.collection(name)
-            count += await collection.count_documents({NEWS: True}, limit=10_000)
-            first = await collection.find_one({NEWS: True}, {"at": 1}, sort=[(NEWS, 1), ("at", 1)])
+        for name in (*RESOURCE_TYPES, HISTORY, TOLD):
+            collection, field = self._connection.collection(name), WAITS if name == TOLD else NEWS
+            count += await collection.count_documents({field: True}, limit=10_000)
+            first = await collection.find_one({field: True}, {"at": 1}, sort=[(field, 1), ("at", 1)])
             if first and (oldest is None or first["at"] < oldest):
                 oldest = first["at"]
         return min(count, 10_000), oldest
@@ -146,12 +175,12 @@ class Outbox:
         if not done.matched_count:
             raise LostLeaseError
 
-    async def changes(self, *others: str) -> AsyncIterator[str]:
-        """The type (or other collection) of whatever is written, as a change stream tells; ends when that breaks.
+    async def changes(self, *collections: str) -> AsyncIterator[str]:
+        """Which of these something was written to, as a change stream tells; ends when that breaks.
 
         It only wakes: what it misses is found by its mark. https://www.mongodb.com/docs/manual/changeStreams/
         """
-        wanted = {"operationType": {"$in": ["insert", "replace"]}, "ns.coll": {"$in": [*RESOURCE_TYPES, *others]}}
+        wanted = {"operationType": {"$in": ["insert", "replace"]}, "ns.coll": {"$in": list(collections)}}
         pipeline = [{"$match": wanted}, {"$project": {"ns": 1}}]
         opening = self._connection.database.watch(pipeline)
         try:
@@ -170,6 +199,11 @@ def ordered(marks: Iterable[Mark]) -> list[Mark]:
         at = latest[one.type, one.id] = max(one.at, latest.get((one.type, one.id), 0))
         keyed.append((at, one))
     return [one for _, one in sorted(keyed, key=lambda pair: (pair[0], pair[1].type, pair[1].id, pair[1].version))]
+
+
+def _noted(note: Document) -> Mark:
+    type_, id_, version = note["_id"].split("/")
+    return Mark(type_, id_, int(version), note["at"])
 
 
 def _date(milliseconds: int) -> datetime:

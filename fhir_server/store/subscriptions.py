@@ -103,9 +103,9 @@ class Subscriptions:
 
     # -- the epoch ---------------------------------------------------------------------------------------------------
 
-    async def epoch(self, unit: Unit) -> int:
-        """The number of the Subscriptions as this unit sees them."""
-        found = await self._epoch.find_one({"_id": SUBSCRIPTIONS}, session=unit.session)
+    async def epoch(self, unit: Unit | None = None) -> int:
+        """The number of the Subscriptions as this unit sees them; without one as they are now."""
+        found = await self._epoch.find_one({"_id": SUBSCRIPTIONS}, session=unit.session if unit else None)
         return int(found["n"]) if found else 0
 
     async def move(self, unit: Unit) -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from fhir_server.fhir.json import parse
 from fhir_server.scheduling.no_show import TWELVE_MONTHS
-from fhir_server.services.following.drain import drain
+from fhir_server.services.following.drain import drain, tell
 from fhir_server.services.following.performing import perform
-from fhir_server.services.following.relay import relay
 from fhir_server.services.no_show.watching import WATCH
 from tests.attendance.house import House, minutes
 from tests.builders.answers import codes, reasons, refused
@@ -179,7 +178,7 @@ async def test_two_workers_suspect_once(house: House) -> None:
     await house.drained()
     house.clock.to(visit["start"], 16)
     world = house.world
-    await asyncio.gather(*(perform(world, WATCH, visit["id"]) for _ in range(4)), drain(world), relay(world))
+    await asyncio.gather(*(perform(world, WATCH, visit["id"]) for _ in range(4)), drain(world), tell(world))
     await house.drained()
     assert (await house.read(f"Appointment/{visit['id']}"))["meta"]["versionId"] == "2"
 

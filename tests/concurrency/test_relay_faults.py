@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from fhir_server.services.following.drain import drain
+from fhir_server.services.following.drain import drain, tell
 from fhir_server.services.following.fact import Fact, Following
-from fhir_server.services.following.relay import relay
 from fhir_server.services.following.table import FOLLOWERS
 from fhir_server.services.world import World
 from fhir_server.store.unit import Unit
@@ -59,8 +58,8 @@ async def test_what_follows_is_there_once(
     monkeypatch.setitem(FOLLOWERS, "count", Following(_count, frozenset({"Patient"})))
     ids = [(await clinic.patient(f"{command}{times}{number}")).partition("/")[2] for number in range(3)]
     async with failing(world, [command], fault, times):
-        await persistently(lambda: relay(world))
-    await persistently(lambda: relay(world))
+        await persistently(lambda: tell(world))
+    await persistently(lambda: tell(world))
     told = sorted([one["fact"] async for one in world.store.connection.collection(COUNTED).find()])
     assert told == sorted(f"Patient/{one}/0000000001" for one in ids)
     assert await world.store.outbox.marked() == []

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 
 from fhir_server.bootstrap import open_world
+from fhir_server.services.following.drain import tell
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.following.leading import hand_out
 from fhir_server.services.following.performance import Again
 from fhir_server.services.following.performing import perform
-from fhir_server.services.following.relay import relay
 from fhir_server.services.following.table import FOLLOWERS, PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
@@ -64,7 +64,7 @@ async def main(seam: str) -> None:
             await perform(opened.world, kind, key)
 
     async with open_world(Settings()) as opened:
-        await relay(opened.world)
+        await tell(opened.world)
         await stop("told", seam)
         await hand_out(opened.world.own(), give)
 

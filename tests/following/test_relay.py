@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from fhir_server.fhir.types import HELD
 from fhir_server.services import resources
-from fhir_server.services.following.drain import drain
+from fhir_server.services.following.drain import drain, tell
 from fhir_server.services.following.fact import Fact, Following
-from fhir_server.services.following.relay import LEASE, relay
+from fhir_server.services.following.relay import FIRST
 from fhir_server.services.following.table import FOLLOWERS
 from fhir_server.services.versions import version_of
 from fhir_server.services.world import World
@@ -44,7 +45,7 @@ class Listener:
 async def listener(world: World, monkeypatch: pytest.MonkeyPatch) -> Listener:
     await drain(world)
     made = Listener()
-    monkeypatch.setitem(FOLLOWERS, "listener", Following(made.follow))
+    monkeypatch.setitem(FOLLOWERS, "listener", Following(made.follow, HELD))
     return made
 
 
@@ -93,7 +94,7 @@ async def test_a_transaction_tells_each_entry_and_one_that_failed_tells_none(
 async def test_two_relays_tell_nothing_twice(client: Any, world: World, listener: Listener) -> None:
     clinic = Clinic(client)
     made = [(await clinic.patient(f"p{number}")).partition("/")[2] for number in range(30)]
-    await asyncio.gather(*(relay(world) for _ in range(4)))
+    await asyncio.gather(*(tell(world) for _ in range(4)))
     await drain(world)
     counts = await world.store.work.counts(world.clock())
     assert sum(counts.values()) >= len(made)
@@ -123,17 +124,17 @@ async def test_a_mark_that_comes_back_is_not_told_again(client: Any, world: Worl
 
 async def test_who_lost_the_lease_tells_nothing(client: Any, world: World, listener: Listener) -> None:
     outbox = world.store.outbox
-    assert await outbox.lead(LEASE, "one", 60)
-    assert not await outbox.lead(LEASE, "two", 60)
-    assert await outbox.lead(LEASE, "one", 0)
+    assert await outbox.lead(FIRST.lease, "one", 60)
+    assert not await outbox.lead(FIRST.lease, "two", 60)
+    assert await outbox.lead(FIRST.lease, "one", 0)
     await Clinic(client).patient()
-    assert await outbox.lead(LEASE, "two", 60)
+    assert await outbox.lead(FIRST.lease, "two", 60)
     with pytest.raises(LostLeaseError):
-        await relay(world, holder="one")
+        await FIRST.tell(world, HELD, holder="one")
     assert listener.told == []
-    assert await relay(world, holder="two") > 0
+    assert (await FIRST.tell(world, HELD, holder="two")).versions
     assert listener.told
-    await outbox.resign(LEASE, "two")
+    await outbox.resign(FIRST.lease, "two")
 
 
 async def test_a_follower_that_fails_holds_up_one_fact_alone(client: Any, world: World, listener: Listener) -> None:
@@ -147,7 +148,7 @@ async def test_a_follower_that_fails_holds_up_one_fact_alone(client: Any, world:
     fact = f"Patient/{bad}/0000000001"
     assert await world.store.work.planned("follow", fact) is not None
     listener.fails.clear()
-    await world.store.work.plan(None, "follow", fact, 0, {"type": "Patient", "id": bad, "version": 1})
+    await world.store.work.plan(None, "follow", fact, 0, {"type": "Patient", "id": bad, "version": 1, "later": False})
     await drain(world)
     assert len(listener.of(bad)) == 1
     assert await world.store.work.planned("follow", fact) is None

@@ -175,3 +175,20 @@ def test_pauses_double_with_jitter_up_to_an_hour() -> None:
     for attempt in range(1, 30):
         longest = min(3_600_000, 5000 * 2 ** (attempt - 1))
         assert 0.75 * longest - 1 <= backoff(attempt) <= longest
+
+
+async def test_what_is_due_again_at_once_goes_on(world: World, doer: Doer, key: str) -> None:
+    """Nobody has to hand it out and claim it anew; other reasons to wait are kept."""
+
+    async def thrice(world: World, task: Task) -> Again | None:
+        return Again(world.clock()) if len(doer.tasks) < 3 else None
+
+    doer.answer = thrice
+    await _plan(world, key)
+    assert await perform(world, "deed", key) == "done"
+    assert len({one.token for one in doer.tasks}) == 1
+    assert len(doer.tasks) == 3
+    doer.answer = Again(world.clock(), kept=True)
+    await _plan(world, key)
+    assert await perform(world, "deed", key) == "again"
+    assert len(doer.tasks) == 4

@@ -12,8 +12,7 @@ from pydantic import SecretStr
 
 from fhir_server.app import Server
 from fhir_server.remote.http import httpx
-from fhir_server.services.reminders.follow import RELEASE
-from fhir_server.services.reminders.requests import REMINDER
+from fhir_server.services.following.drain import drain
 from fhir_server.services.world import World
 from tests.builders import providers_calls
 from tests.builders.messages import Practice
@@ -52,5 +51,6 @@ async def practice(client: Any, app: Server) -> AsyncIterator[Practice]:
 
 
 async def _forget(world: World) -> None:
-    """What other tests left to be done is not done by this one's clock."""
-    await world.store.connection.collection("work").delete_many({"kind": {"$in": [REMINDER, RELEASE]}})
+    """What other tests left to be done is not done by this one's clock, which passes over days."""
+    await drain(world.own())
+    await world.store.connection.collection("work").delete_many({})

@@ -35,6 +35,26 @@ async def test_booked_by_default(practice: Practice) -> None:
     assert all("payload" not in one for one in found)
 
 
+async def test_a_restricted_appointment_is_spoken_of_as_restricted(practice: Practice) -> None:
+    await practice.opened(rule("reminder", 1, "d", "sms"))
+    await practice.person()
+    booked = await practice.booked(day=10)
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    answer = await practice.client.put(
+        f"Appointment/{booked['id']}", json={**booked, "meta": {"security": [label]}, "comment": "restricted"}
+    )
+    assert answer.status_code == 200, answer.text
+    await practice.drained()
+    (planned,) = await practice.requests(booked["id"], "active")
+    assert planned["meta"]["security"] == [label]
+    practice.go(practice.at("14:00", 9))
+    await practice.drained()
+    based = [{"reference": f"CommunicationRequest/{planned['id']}"}]
+    (sent,) = [one for one in await practice.communications(booked["id"]) if one["basedOn"] == based]
+    assert sent["status"] == "completed"
+    assert sent["meta"]["security"] == [label]
+
+
 async def test_what_was_booked_elsewhere_and_loaded_is_reminded_of_but_is_no_news(practice: Practice) -> None:
     await practice.opened(rule("reminder", 1, "d", "sms"))
     await practice.person()

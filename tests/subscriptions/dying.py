@@ -14,9 +14,9 @@ from typing import Any
 
 from fhir_server import log
 from fhir_server.bootstrap import open_world
+from fhir_server.services.following.drain import tell
 from fhir_server.services.following.leading import hand_out
 from fhir_server.services.following.performing import perform
-from fhir_server.services.following.relay import relay
 from fhir_server.settings import Settings
 from fhir_server.store.subscriptions import Subscriptions
 from fhir_server.store.unit import Unit
@@ -60,7 +60,7 @@ async def main(seam: str) -> None:
         store = opened.world.store.subscriptions
         store.__class__ = Dying
         Dying.seam = seam
-        await relay(opened.world)
+        await tell(opened.world)
         if seam == "told":
             await stop()
         await hand_out(opened.world.own(), give)

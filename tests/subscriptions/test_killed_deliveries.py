@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fhir_server.errors import Problem
+from fhir_server.services.following.drain import tell
 from fhir_server.services.following.performing import perform
-from fhir_server.services.following.relay import relay
 from fhir_server.services.subscriptions.directory import Directory
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
@@ -65,7 +65,7 @@ async def test_four_at_once_leave_no_gap(emr: Subscriber, clinic: Visits, world:
         while True:
             last = not writing
             try:
-                told = await relay(mine)
+                told = await tell(mine)
             except Problem:
                 continue
             due = await mine.store.work.hand_out(mine.clock())

@@ -19,8 +19,8 @@ from fhir_server.fhir.json import parse
 from fhir_server.services import resources
 from fhir_server.services.access.policy import OWN
 from fhir_server.services.cancel import Cancellation, cancel
+from fhir_server.services.following.drain import tell
 from fhir_server.services.following.performing import perform
-from fhir_server.services.following.relay import relay
 from fhir_server.services.waitlist import answer, joining
 from fhir_server.services.world import World
 from fhir_server.store.work import WORK, Task
@@ -345,7 +345,7 @@ class Simulation:
         """Relay and perform what is due, with processes that die and are started again."""
         for _ in range(1000):
             try:
-                told = await relay(self.world)
+                told = await tell(self.world)
                 self.dies()
                 due = await self.world.store.work.hand_out(self.clock())
                 for kind, key in due:

@@ -16,10 +16,10 @@ PATIENCE = 150.0
 
 
 @contextmanager
-def running(settings: Settings, command: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(settings: Settings, *command: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """``fhir-server worker`` or ``beat``."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_server.cli.main", command], stdout=subprocess.PIPE,
+        [sys.executable, "-m", "fhir_server.cli.main", *command], stdout=subprocess.PIPE,
         env=environment(settings, FHIR_ENVIRONMENT="development", **more),
     )  # fmt: skip
     try:

@@ -7,7 +7,10 @@ import secrets
 from typing import Any
 
 import redis as redis_client
+from typer.testing import CliRunner
 
+from fhir_server.cli.main import app
+from fhir_server.services.reminders.requests import REMINDER
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.builders.clinic import Clinic
@@ -71,3 +74,34 @@ async def test_the_next_worker_leads_when_the_leader_is_killed(client: Any, worl
             first.wait()
             await Clinic(client).patient()
             await until(lambda: _told(world), "the second to lead")
+
+
+async def test_what_people_are_sent_has_a_worker_of_its_own(client: Any, world: World, settings: Settings) -> None:
+    with running(settings, "beat"), running(settings, "worker", "--only", "messages"):
+        await world.store.work.plan(None, REMINDER, "nobody", world.clock())
+        keys = await _plan(world, 1)
+        await Clinic(client).patient()
+        with running(settings, "worker", "--only", "events"):
+            # It hands everything out; what is for people the other one takes.
+            await until(lambda: _told(world), "the mark to go")
+            await until(lambda: _done(world, keys), "due work")
+            await until(lambda: _reminded(world), "a message")
+
+
+async def test_events_alone_leave_messages_alone(client: Any, world: World, settings: Settings) -> None:
+    with running(settings, "beat"), running(settings, "worker", "--only", "events"):
+        await world.store.work.plan(None, REMINDER, "nobody", world.clock())
+        keys = await _plan(world, 5)
+        await until(lambda: _done(world, keys), "due work")
+        assert not await _reminded(world)
+    await world.store.work.withdraw(None, REMINDER, "nobody")
+
+
+async def _reminded(world: World) -> bool:
+    return await world.store.work.planned(REMINDER, "nobody") is None
+
+
+def test_another_queue_is_refused() -> None:
+    result = CliRunner().invoke(app, ["worker", "--only", "mail"])
+    assert result.exit_code
+    assert "events, messages" in str(result.exception) + result.output

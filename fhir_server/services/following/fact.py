@@ -60,10 +60,13 @@ Follow = Callable[["World", Unit, Sequence[Fact]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Who follows facts of some types; without types of every one."""
+    """Who follows facts of some types.
+
+    ``later``: told after the others and in another transaction, so that what takes long delays no notification.
+    ``asked``: of ``types``, those that somebody asks for now; looked up after the facts were committed.
+    """
 
     follow: Follow
-    types: frozenset[str] = frozenset()
-
-    def concerns(self, type_: str) -> bool:
-        return not self.types or type_ in self.types
+    types: frozenset[str]
+    later: bool = False
+    asked: Callable[[World], Awaitable[frozenset[str]]] | None = None

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fhir_server.log import get_logger
-from fhir_server.services.following.performance import DeadError
+from fhir_server.services.following.performance import Again, DeadError, Performer
 from fhir_server.services.following.relay import FOLLOW, follow_again
 from fhir_server.services.following.table import PERFORMERS
 from fhir_server.services.world import World
@@ -24,6 +24,9 @@ FIRST_PAUSE_MS = 5_000
 LONGEST_PAUSE_MS = 3_600_000
 LONGEST_SECONDS = 100
 """A performer that takes longer is stopped, and tried again."""
+
+AT_ONCE_SECONDS = 5
+"""So long one piece of work may go on while others wait for a free hand."""
 
 log = get_logger("work")
 
@@ -43,7 +46,7 @@ async def perform(world: World, kind: str, key: str) -> str | None:
         return "dead"
     try:
         async with asyncio.timeout(LONGEST_SECONDS), _kept(world, task):
-            result = await performer(world.own(), task)
+            result = await _perform(world, performer, task)
     except TakenError:
         return None  # withdrawn, or somebody else's: nothing of ours was written
     except DeadError as dead:
@@ -56,6 +59,15 @@ async def perform(world: World, kind: str, key: str) -> str | None:
         return "done"
     await work.again(task, result.due, kept=result.kept, error=result.reason)
     return "again"
+
+
+async def _perform(world: World, performer: Performer, task: Task) -> Again | None:
+    """What is to be done again at once is, for a while: nobody has to hand it out and to claim it anew."""
+    until = asyncio.get_running_loop().time() + AT_ONCE_SECONDS
+    while True:
+        result = await performer(world.own(), task)
+        if result is None or result.kept or result.due > world.clock() or asyncio.get_running_loop().time() > until:
+            return result
 
 
 @asynccontextmanager

@@ -20,10 +20,10 @@ from fhir_server.services.waitlist import following as waitlist
 from fhir_server.services.waitlist.messages import MESSAGE
 
 FOLLOWERS: dict[str, Following] = {
-    "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD),
+    "subscriptions": Following(subscriptions.follow, HELD - NOT_TOLD, asked=subscriptions.asked),
+    "waitlist": waitlist.FOLLOWING,
     "reminders": reminders.FOLLOWING,
     "attendance": watching.FOLLOWING,
-    "waitlist": waitlist.FOLLOWING,
 }
 """Name → whoever follows, in the order in which they are told."""
 
@@ -39,3 +39,6 @@ PERFORMERS: dict[str, Performer] = {
     **waitlist.PERFORMING,
 }
 """Kind of work → who does it."""
+
+TO_PEOPLE = frozenset({REMINDER, telling.TELL})
+"""Kinds of work that write to people by channels which may take their time."""

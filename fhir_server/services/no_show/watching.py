@@ -43,7 +43,7 @@ async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
     await flags.follow(world, unit, facts)
 
 
-FOLLOWING = Following(follow, frozenset({"Appointment"}))
+FOLLOWING = Following(follow, frozenset({"Appointment"}), later=True)
 
 
 def _watched(resource: Mapping[str, Any], at: int) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from fhir_server.fhir.json import parse
 from fhir_server.services.reminders.people import MEDIUM_SYSTEM
-from fhir_server.services.reminders.requests import MESSAGE_SYSTEM, Request, coded
+from fhir_server.services.reminders.requests import MESSAGE_SYSTEM, Request, coded, labelled
 from fhir_server.services.shapes import OWN
 from fhir_server.services.versions import instant, version_of
 from fhir_server.services.world import World
@@ -62,6 +62,7 @@ async def intend(world: World, unit: Unit, request: Request, medium: str, at: in
         "identifier": [one for one in asked["identifier"] if one.get("system") == MESSAGE_SYSTEM],
         "basedOn": [{"reference": f"CommunicationRequest/{request.id}"}],
         "status": "preparation",
+        "meta": labelled(asked.get("meta", {}).get("security", ())),
         "category": asked["category"],
         "medium": [coded(MEDIUM_SYSTEM, medium)],
         **{name: asked[name] for name in ("subject", "about", "recipient", "sender") if name in asked},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parseaddr
@@ -153,16 +153,20 @@ async def facts_of(world: World, visit: Visit, clinic: Clinic) -> Facts:
 async def _facts(world: World, request: Request, visit: Visit, clinic: Clinic, was: Visit | None) -> Facts:
     facts = await facts_of(world, visit, clinic)
     about = links.About(request.id, visit.id, request.patient, visit.start)
-    unsubscribe = await links.make(world, about, "unsubscribe", visit.start + UNSUBSCRIBE_SECONDS)
-    facts = replace(facts, unsubscribe=unsubscribe, was=_at(was.start) if was else None)
     kind = kind_of(request, visit)
+    end = (offers.until(visit) or visit.start) if kind == "waitlist-offer" else visit.start
+    acts: Sequence[str] = ()
     if kind == "waitlist-offer":
-        end = offers.until(visit) or visit.start
-        accept, decline = [await links.make(world, about, act, end) for act in links.OFFER_ACTS]
-        return replace(facts, confirm=accept, cancel=decline, until=_at(end))
-    if visit.status != "booked" or kind in ENDED:
+        acts = links.OFFER_ACTS
+    elif visit.status == "booked" and kind not in ENDED:
+        acts = links.BOOKED_ACTS
+    wanted = {"unsubscribe": visit.start + UNSUBSCRIBE_SECONDS, **dict.fromkeys(acts, end)}
+    made = await links.make_all(world, about, wanted)
+    facts = replace(facts, unsubscribe=made["unsubscribe"], was=_at(was.start) if was else None)
+    if acts == links.OFFER_ACTS:
+        return replace(facts, confirm=made["accept"], cancel=made["decline"], until=_at(end))
+    if not acts:
         return facts
-    made = {act: await links.make(world, about, act, visit.start) for act in links.BOOKED_ACTS}
     confirmed = visit.patients.get(request.patient) == "accepted"
     asks = request.kind == "confirmation-request" and visit.confirming.release
     until = visit.start - visit.confirming.cutoff

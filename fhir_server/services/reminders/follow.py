@@ -13,9 +13,10 @@ from fhir_server.scheduling.reminders import FOLLOW_UP, plan
 from fhir_server.services.actors import reference_of
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.reminders import communications, notices, requests
-from fhir_server.services.reminders.people import Person, media_of, person
+from fhir_server.services.reminders.people import Person, media_of
+from fhir_server.services.reminders.reading import Reading
 from fhir_server.services.reminders.requests import Batch, Request, Wanted
-from fhir_server.services.reminders.visits import Visit, visit_of
+from fhir_server.services.reminders.visits import Visit
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
@@ -30,23 +31,24 @@ RECORD = ("telecom", "address", "communication", "extension", "active", "decease
 
 async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
     """Plan, move and withdraw what these facts change."""
-    batch = Batch()
-    changed: dict[str, Stored | None] = {}
-    for fact in facts:
-        if fact.type == "Appointment":
-            await notices.follow(world, unit, fact, batch)
-            if not _is_history(world, fact):
-                changed[fact.after.id] = fact.after
+    batch, reading = Batch(), Reading(world, unit)
+    changed: set[str] = set()
+    told = [fact for fact in facts if fact.type == "Appointment"]
+    await reading.ahead(one for fact in told for one in (fact.old, fact.new))
+    for fact in told:
+        await notices.follow(world, reading, fact, batch)
+        if not _is_history(world, fact):
+            changed.add(fact.after.id)
     for patient in dict.fromkeys(filter(None, (_patient_of(world, fact) for fact in facts))):
-        for id_ in await _future(world, unit, patient):
-            changed.setdefault(id_, None)
+        changed.update(await _future(world, unit, patient))
     now = await unit.current("Appointment", sorted(changed))
+    known = await requests.of_appointments(world, unit, sorted(now))
     for id_ in sorted(now):
-        await _settle(world, unit, now[id_], batch)
+        await _settle(reading, now[id_], known[id_], batch)
     await batch.write(world, unit)
 
 
-FOLLOWING = Following(follow, frozenset({"Appointment", "Patient", "Consent"}))
+FOLLOWING = Following(follow, frozenset({"Appointment", "Patient", "Consent"}), later=True)
 
 
 def _is_history(world: World, fact: Fact) -> bool:
@@ -80,21 +82,21 @@ async def _future(world: World, unit: Unit, patient: str) -> list[str]:
     return sorted(one["_id"] for one in rows)
 
 
-async def _settle(world: World, unit: Unit, current: Stored, batch: Batch) -> None:
-    """Bring the messages of an appointment to what is to be said about it now."""
+async def _settle(reading: Reading, current: Stored, known: Mapping[str, Request], batch: Batch) -> None:
+    """Bring the messages of an appointment, those that are ``known``, to what is to be said about it now."""
+    world, unit = reading.world, reading.unit
     at, now = world.clock(), world.now()
-    known = await requests.of_appointment(world, unit, current.id)
-    visit = await visit_of(world, current)
+    visit = await reading.visit(current)
     if visit is None or visit.status != "booked" or visit.start <= now:
         for one in known.values():
             if one.status == "active" and one.kind != NOTICED:
                 await _withdraw(world, unit, batch, one, at, "the appointment is not ahead any more")
-        await world.store.work.withdraw(unit, RELEASE, current.id)
+        batch.plan(RELEASE, current.id, None)
         return
     ahead: dict[str, Wanted] = {}
     release: int | None = None
     for patient, status in visit.patients.items():
-        if status == "declined" or (receiver := await person(world, unit.resources, patient, visit)) is None:
+        if status == "declined" or (receiver := await reading.receiver(patient, visit)) is None:
             continue
         found, release = planned(visit, receiver, known, now)
         ahead |= {one.id: one for one in found}
@@ -103,10 +105,8 @@ async def _settle(world: World, unit: Unit, current: Stored, batch: Batch) -> No
     for old in known.values():
         if old.status == "active" and old.kind != NOTICED and old.id not in ahead and not _waits(old, visit, now):
             await _withdraw(world, unit, batch, old, at, "the appointment or the patient's wishes changed")
-    if release is not None and len(visit.patients) == 1:
-        await world.store.work.plan(unit, RELEASE, visit.id, release * 1000, {"start": visit.start})
-    else:
-        await world.store.work.withdraw(unit, RELEASE, visit.id)
+    due = release * 1000 if release is not None and len(visit.patients) == 1 else None
+    batch.plan(RELEASE, visit.id, due, {"start": visit.start})
 
 
 async def _withdraw(world: World, unit: Unit, batch: Batch, one: Request, at: int, reason: str) -> None:

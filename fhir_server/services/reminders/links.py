@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fhir_server.services.world import World
@@ -41,13 +42,23 @@ async def make(world: World, about: About, act: str, expires: int) -> str:
 
     :param expires: epoch seconds.
     """
+    return (await make_all(world, about, {act: expires}))[act]
+
+
+async def make_all(world: World, about: About, acts: Mapping[str, int]) -> dict[str, str]:
+    """:func:`make` for several acts: act → URL.
+
+    :param acts: act → when its link ends.
+    """
     key = await world.store.secrets.get(SECRET, 32)
-    said = f"{about.message}|{about.appointment}|{about.patient}|{about.start}|{act}"
-    text = base64.urlsafe_b64encode(hmac.digest(key, said.encode(), "sha256"))[:24].decode()
-    await world.store.links.put(
-        Link(digest(text), act, about.appointment, about.patient, about.start, about.message, expires)
-    )
-    return f"{world.settings.issuer}{PATH}{text}"
+    made, urls = [], {}
+    for act, expires in acts.items():
+        said = f"{about.message}|{about.appointment}|{about.patient}|{about.start}|{act}"
+        text = base64.urlsafe_b64encode(hmac.digest(key, said.encode(), "sha256"))[:24].decode()
+        made.append(Link(digest(text), act, about.appointment, about.patient, about.start, about.message, expires))
+        urls[act] = f"{world.settings.issuer}{PATH}{text}"
+    await world.store.links.put(*made)
+    return urls
 
 
 async def find(world: World, text: str) -> Link | None:

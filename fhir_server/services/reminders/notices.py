@@ -14,14 +14,14 @@ from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.reminders import after_quiet, channels
 from fhir_server.services.following.fact import Fact
 from fhir_server.services.reminders import requests
-from fhir_server.services.reminders.people import Person, person
+from fhir_server.services.reminders.people import Person
+from fhir_server.services.reminders.reading import Reading
 from fhir_server.services.reminders.requests import Batch
-from fhir_server.services.reminders.visits import Visit, visit_of
+from fhir_server.services.reminders.visits import Visit
 from fhir_server.services.wishes import CHANNEL_URL, extension_code
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL
 from fhir_server.store.resources import Stored
-from fhir_server.store.unit import Unit
 
 NOTICE = "notice"
 """The kind of message, of the CodeSystem *reminder-kind*."""
@@ -38,17 +38,17 @@ TOLD_BY_OTHERS = "interface"
 _OVER = frozenset({"cancelled", "entered-in-error"})
 
 
-async def follow(world: World, unit: Unit, fact: Fact, batch: Batch) -> None:
+async def follow(world: World, reading: Reading, fact: Fact, batch: Batch) -> None:
     """Plan what a version of an Appointment makes the patient want to know."""
     name = news(fact)
     if not name:
         return
     about = fact.after if name in {"booked", "moved"} else fact.before
-    visit = await visit_of(world, about) if about else None
+    visit = await reading.visit(about) if about else None
     if visit is None or visit.start <= world.now() or visit.policy.notices is False:
         return
     for patient, status in visit.patients.items():
-        if status == "declined" or (receiver := await person(world, unit.resources, patient, visit)) is None:
+        if status == "declined" or (receiver := await reading.receiver(patient, visit)) is None:
             continue
         _plan(world, batch, visit, receiver, name, fact.after)
 

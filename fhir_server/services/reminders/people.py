@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import date_range
 from fhir_server.scheduling.reminders import Preference
+from fhir_server.services.actors import reference_of
 from fhir_server.services.reminders.visits import Visit
 from fhir_server.services.shapes import OWN, TIMEZONE
 from fhir_server.services.terms import zone as zone_of
@@ -68,21 +69,43 @@ class Person:
         return self.zone or visit.zone
 
 
-async def person(world: World, resources: Resources, reference: str, visit: Visit | None = None) -> Person | None:
-    """The patient as a receiver; None for one who is not there, not active, or has died.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Patient as it is stored, and their Consents."""
+
+    resource: Mapping[str, Any]
+    consents: tuple[Stored, ...]
+
+
+async def records(world: World, resources: Resources, references: Collection[str]) -> dict[str, Record]:
+    """What is known of patients, ``Patient/1``, in two questions; without those who are not there.
 
     :param resources: of the unit in which the question is asked.
+    """
+    wanted = sorted(set(references))
+    found = await resources.get_many("Patient", [one.partition("/")[2] for one in wanted]) if wanted else []
+    given: dict[str, list[Stored]] = {}
+    for consent in await consents_of(resources, wanted) if found else ():
+        given.setdefault(reference_of(parse(consent.body).get("patient"), world.bases), []).append(consent)
+    return {
+        one.reference: Record(parse(one.body), tuple(given.get(one.reference, ()))) for one in found if not one.deleted
+    }
+
+
+def receiver(world: World, reference: str, record: Record | None, visit: Visit | None = None) -> Person | None:
+    """The patient as a receiver; None for one who is not there, not active, or has died.
+
     :param visit: whose clinic asks: consents that name another clinic do not count.
     """
-    found = await resources.get("Patient", reference.partition("/")[2])
-    if found is None or found.deleted:
+    if record is None or not _reachable(record.resource):
         return None
-    resource = parse(found.body)
-    if not _reachable(resource):
-        return None
-    clinics = visit.clinics if visit else ()
-    said = consents(await consents_of(resources, reference), clinics, world.now())
-    return _read(world, reference, resource, said)
+    said = consents(record.consents, visit.clinics if visit else (), world.now())
+    return _read(world, reference, record.resource, said)
+
+
+async def person(world: World, resources: Resources, reference: str, visit: Visit | None = None) -> Person | None:
+    """:func:`receiver` for one of whom nothing was read yet."""
+    return receiver(world, reference, (await records(world, resources, [reference])).get(reference), visit)
 
 
 def _reachable(resource: Mapping[str, Any]) -> bool:
@@ -191,9 +214,10 @@ def _extensions(resource: Mapping[str, Any], url: str) -> Iterable[dict[str, lis
             yield parts
 
 
-async def consents_of(resources: Resources, patient: str) -> list[Stored]:
-    """Active Consents of a patient."""
-    rows = await resources.find("Consent", {"idx.patient": patient, "idx.status": "=active"}, fields={"idx": 0})
+async def consents_of(resources: Resources, patients: Sequence[str]) -> list[Stored]:
+    """Active Consents of patients."""
+    where = {"idx.patient": {"$in": list(patients)}, "idx.status": "=active"}
+    rows = await resources.find("Consent", where, fields={"idx": 0})
     return [stored("Consent", one) for one in rows]
 
 

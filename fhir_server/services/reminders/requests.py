@@ -36,7 +36,10 @@ REMINDER = "reminder"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A message to be sent at ``due`` (epoch seconds); ``start`` is the appointment's, ``key`` says which message."""
+    """A message to be sent at ``due`` (epoch seconds); ``start`` is the appointment's, ``key`` says which message.
+
+    ``labels``: the appointment's security labels. What says that there is a restricted appointment is as restricted.
+    """
 
     appointment: str
     patient: str
@@ -47,6 +50,7 @@ class Wanted:
     media: tuple[str, ...]
     clinic: str
     clinics: tuple[str, ...]
+    labels: tuple[Mapping[str, Any], ...]
 
     @property
     def id(self) -> str:
@@ -82,7 +86,8 @@ def id_of(appointment: str, patient: str, key: str, start: int) -> str:
 
 
 def wanted(visit: Visit, patient: str, key: str, kind: str, due: int, media: Sequence[str]) -> Wanted:
-    return Wanted(visit.id, patient, key, kind, visit.start, due, tuple(media), visit.clinic, visit.clinics)
+    labels = tuple(visit.resource.get("meta", {}).get("security", ()))
+    return Wanted(visit.id, patient, key, kind, visit.start, due, tuple(media), visit.clinic, visit.clinics, labels)
 
 
 def read(found: Stored) -> Request:
@@ -115,18 +120,28 @@ def code_of(concepts: Sequence[Mapping[str, Any]], system: str) -> str:
 
 async def of_appointment(world: World, unit: Unit, appointment: str) -> dict[str, Request]:
     """The messages of an appointment by id, whatever their status."""
-    clause = TokenIn(world.definitions.of(TYPE)["group-identifier"], (f"{GROUP_SYSTEM}|{appointment}",))
-    rows = await unit.find(TYPE, to_filter((clause,)), fields={"idx": 0})
-    return {one.id: one for one in (read(stored(TYPE, row)) for row in rows)}
+    return (await of_appointments(world, unit, [appointment]))[appointment]
+
+
+async def of_appointments(world: World, unit: Unit, appointments: Sequence[str]) -> dict[str, dict[str, Request]]:
+    """:func:`of_appointment` for several: Appointment's id → its messages."""
+    found: dict[str, dict[str, Request]] = {one: {} for one in appointments}
+    if appointments:
+        tokens = tuple(f"{GROUP_SYSTEM}|{one}" for one in appointments)
+        clause = TokenIn(world.definitions.of(TYPE)["group-identifier"], tokens)
+        for row in await unit.find(TYPE, to_filter((clause,)), fields={"idx": 0}):
+            one = read(stored(TYPE, row))
+            found[one.appointment][one.id] = one
+    return found
 
 
 @dataclass(slots=True)
 class Batch:
-    """Messages that are written and planned together, in three commands however many there are."""
+    """Messages that are written and planned together, in a few commands however many there are."""
 
     writes: list[tuple[Stored | None, Stored, dict[str, Any]]] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
-    withdrawn: list[str] = field(default_factory=list)
+    withdrawn: dict[str, list[str]] = field(default_factory=dict)
 
     def put(self, world: World, one: Wanted, known: Request | None, at: int) -> None:
         """A message that is to be sent.
@@ -140,10 +155,11 @@ class Batch:
         resource = parse(before.body) if before else _composed(one, at)
         resource["status"] = "active"
         resource.pop("statusReason", None)
-        resource["medium"] = [coded(MEDIUM_SYSTEM, medium) for medium in one.media]
+        _set(resource, "medium", [coded(MEDIUM_SYSTEM, medium) for medium in one.media])
+        _set(resource, "meta", labelled(one.labels))
         resource["occurrenceDateTime"] = instant(one.due * 1000)
         self._write(world, resource, one.id, before, at, one.clinics)
-        self.plans.append(Plan(REMINDER, one.id, one.due * 1000, {"appointment": one.appointment}))
+        self.plan(REMINDER, one.id, one.due * 1000, {"appointment": one.appointment})
 
     def end(self, world: World, known: Request, status: str, at: int, reason: str = "") -> None:
         """A message that was sent (``completed``) or will not be (``revoked``), and why."""
@@ -157,7 +173,14 @@ class Batch:
     def withdraw(self, world: World, known: Request, at: int, reason: str) -> None:
         """A message that waits is not sent any more."""
         self.end(world, known, "revoked", at, reason)
-        self.withdrawn.append(known.id)
+        self.plan(REMINDER, known.id, None)
+
+    def plan(self, kind: str, key: str, due: int | None, about: Mapping[str, Any] | None = None) -> None:
+        """Work that is to be done at ``due`` (ms); None: not any more."""
+        if due is None:
+            self.withdrawn.setdefault(kind, []).append(key)
+        else:
+            self.plans.append(Plan(kind, key, due, about or {}))
 
     def _write(
         self,
@@ -177,8 +200,8 @@ class Batch:
         if self.writes:
             await unit.write_many(TYPE, self.writes)
         await world.store.work.plan_all(unit, self.plans)
-        if self.withdrawn:
-            await world.store.work.withdraw(unit, REMINDER, *self.withdrawn)
+        for kind, keys in self.withdrawn.items():
+            await world.store.work.withdraw(unit, kind, *keys)
 
 
 async def put(world: World, unit: Unit, one: Wanted, known: Request | None, at: int) -> None:
@@ -220,6 +243,19 @@ def _composed(one: Wanted, at: int) -> dict[str, Any]:
     if one.clinic:
         resource["requester"] = resource["sender"] = {"reference": one.clinic}
     return resource
+
+
+def _set(resource: dict[str, Any], name: str, value: Any) -> None:
+    """Set an element; JSON of FHIR has no empty ones."""
+    if value:
+        resource[name] = value
+    else:
+        resource.pop(name, None)
+
+
+def labelled(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``meta`` with these security labels."""
+    return {"security": list(labels)} if labels else {}
 
 
 def coded(system: str, code: str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ async def visit_of(world: World, stored: Stored) -> Visit | None:
         start,
         end,
         extension_code(resource, MODALITY_URL),
-        _patients(world, resource),
+        patients_of(world, resource),
         clinics[0] if clinics else "",
         clinics,
         zone,
@@ -106,7 +106,8 @@ async def visit_of(world: World, stored: Stored) -> Visit | None:
     )
 
 
-def _patients(world: World, resource: Mapping[str, Any]) -> dict[str, str]:
+def patients_of(world: World, resource: Mapping[str, Any]) -> dict[str, str]:
+    """The patients who take part, ``Patient/1``, and their participation status."""
     found = {}
     for one in resource.get("participant", ()):
         name = reference_of(one.get("actor"), world.bases)

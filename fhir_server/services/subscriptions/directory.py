@@ -77,8 +77,8 @@ class Directory:
         self._known: dict[str, tuple[int, Terms | None]] = {}
         self._policies: dict[str, tuple[int, int, AccessPolicy | None]] = {}
 
-    async def groups(self, world: World, unit: Unit) -> list[Group]:
-        """As the unit sees them."""
+    async def groups(self, world: World, unit: Unit | None = None) -> list[Group]:
+        """As the unit sees them; without one as they are now."""
         number = await world.store.subscriptions.epoch(unit)
         if number != self._number:
             self._groups = grouped(await self._read(world, unit))
@@ -99,12 +99,13 @@ class Directory:
             self._policies[subscriber.key] = known
         return known[2]
 
-    async def _read(self, world: World, unit: Unit) -> list[Subscriber]:
-        rows = await unit.find(TYPE, {"idx.status": {"$in": list(AWAKE)}}, fields={"v": 1})
+    async def _read(self, world: World, unit: Unit | None) -> list[Subscriber]:
+        resources = unit.resources if unit else world.store.resources
+        rows = await resources.find(TYPE, {"idx.status": {"$in": list(AWAKE)}}, fields={"v": 1})
         versions = {one["_id"]: one["v"] for one in rows}
         new = [id_ for id_, version in versions.items() if self._known.get(id_, (0, None))[0] != version]
         self._known = {id_: one for id_, one in self._known.items() if id_ in versions}
-        for stored in await unit.get_many(TYPE, new):
+        for stored in await resources.get_many(TYPE, new):
             try:
                 terms = terms_of(world, parse(stored.body))
             except Problem:

@@ -55,6 +55,11 @@ async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
     await world.store.work.plan_all(unit, plans)
 
 
+async def asked(world: World) -> frozenset[str]:
+    """The types that Subscriptions which are awake are about."""
+    return frozenset[str]().union(*(one.types for one in await world.subscribers.groups(world)))
+
+
 def _method(fact: Fact) -> str:
     if fact.after.deleted:
         return "DELETE"
