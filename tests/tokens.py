@@ -114,7 +114,7 @@ def issuer_for(app: Server, base: str = "") -> Issuer:
 
     def world() -> World:
         assert app.door.world is not None
-        return app.door.world
+        return app.door.world.unmoved()  # logins know no other clock, wherever a test has moved it
 
     return Issuer(world, base.rstrip("/"))
 
