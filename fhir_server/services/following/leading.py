@@ -93,7 +93,8 @@ class Leader:
                     # What a dead process left open stands in the way of everybody's work.
                     await self._world.store.connection.reap(IDLE_SECONDS)
                 told = await self._stage.tell(self._world, written, holder=self._holder)
-                await hand_out(self._world, self._give)
+                if not self._stage.later:
+                    await hand_out(self._world, self._give)
                 if not told.left:
                     dull = told.dull or dull
                     written = await self._next(dull)
@@ -117,8 +118,10 @@ class Leader:
 
     async def _wake(self) -> None:
         """Follow the change stream; where there is none, the look every two seconds is enough."""
+        # What is planned, also by the later stage, the first one hands out.
+        watched = self._stage.collections | (frozenset() if self._stage.later else {WORK})
         while True:
-            async for collection in self._world.store.outbox.changes(*self._stage.collections, WORK):
+            async for collection in self._world.store.outbox.changes(*watched):
                 self._written.add(collection)
                 self._woken.set()
             await asyncio.sleep(POLL_SECONDS)
