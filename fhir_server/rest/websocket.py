@@ -55,7 +55,8 @@ async def notifications(door: Door, socket: WebSocket) -> None:
 async def _token(socket: WebSocket) -> str:
     """What the client binds with; empty where it says anything else, or nothing."""
     with suppress(TimeoutError, WebSocketDisconnect, KeyError):
-        said = await asyncio.wait_for(socket.receive_text(), BIND_SECONDS)
+        async with asyncio.timeout(BIND_SECONDS):
+            said = await socket.receive_text()
         command, _, token = said[:LONGEST].strip().partition(" ")
         return token.strip() if command.rstrip(":") == COMMAND else ""
     return ""

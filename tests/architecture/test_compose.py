@@ -31,8 +31,9 @@ def test_the_server_has_keys_a_base_and_a_health_check_and_nothing_is_published(
 
 def test_worker_and_beat_are_given_what_the_server_is_given() -> None:
     services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    for name in ("worker", "messages", "beat"):
-        assert services[name]["command"] == ["fhir-server", name]
+    commands = {"worker": "worker --only events", "messages": "worker --only messages", "beat": "beat"}
+    for name, command in commands.items():
+        assert services[name]["command"] == ["fhir-server", *command.split()]
         assert services[name]["environment"] == services["server"]["environment"]
         assert services[name]["image"] == services["server"]["image"]
         assert services[name]["volumes"] == services["server"]["volumes"]

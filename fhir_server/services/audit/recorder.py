@@ -87,7 +87,8 @@ class Recorder:
                 log.warning("the access record's upkeep failed", fault=type(failed).__name__)
             beats += 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), BEAT_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._ending.wait()
 
     async def _sign(self, *, final: bool = False) -> None:
         made = await self.audit.checkpoint(final=final)

@@ -131,7 +131,8 @@ async def of_appointments(world: World, unit: Unit, appointments: Sequence[str])
         clause = TokenIn(world.definitions.of(TYPE)["group-identifier"], tokens)
         for row in await unit.find(TYPE, to_filter((clause,)), fields={"idx": 0}):
             one = read(stored(TYPE, row))
-            found[one.appointment][one.id] = one
+            if one.appointment in found:  # others may name the group, too
+                found[one.appointment][one.id] = one
     return found
 
 

@@ -104,8 +104,10 @@ class Talk:
                 for line in list(self.lines.values()):
                     async for message in self._news(line):
                         yield message
+                # Not wait_for: until Python 3.12 it loses a cancellation that comes with the event.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(event.wait(), CHECK_SECONDS)
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        await event.wait()
 
     async def _news(self, line: Line) -> AsyncIterator[str]:
         while True:
