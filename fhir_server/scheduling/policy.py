@@ -73,7 +73,8 @@ def notice_refusal(policy: Policy, start: int, now: int) -> Refusal | None:
     """``min-notice`` if less than the minimum notice is left."""
     if policy.minimum_notice is None or start >= now + policy.minimum_notice:
         return None
-    text = f"The start is sooner than the minimum notice of {_length(policy.minimum_notice)}."
+    notice = f"sooner than the minimum notice of {_length(policy.minimum_notice)}" if policy.minimum_notice else "past"
+    text = f"The start is {notice}."
     return Refusal("min-notice", text, "start")
 
 

@@ -200,11 +200,13 @@ def _left(world: World, old: Wish, new: Wish) -> frozenset[str]:
 def _moved(
     world: World, resource: Mapping[str, Any], wish: Wish, gone: frozenset[str], moves: int, move: Move
 ) -> dict[str, Any]:
-    """The Appointment without the time and the people it leaves."""
+    """The Appointment without the time and the people it leaves; who confirmed the old time is asked about the new."""
     kept = {name: value for name, value in resource.items() if name not in {"start", "end", "minutesDuration", "slot"}}
     sealed = world.store.vault.calendar_key
     kept["participant"] = [
-        one for one in resource.get("participant", ()) if sealed(reference_of(one.get("actor"))) not in gone
+        _unconfirmed(one, reference_of(one.get("actor"), world.bases))
+        for one in resource.get("participant", ())
+        if sealed(reference_of(one.get("actor"))) not in gone
     ]
     ours = {MOVES_URL, REASON_URL, SUSPECTED_URL}
     extensions = [one for one in resource.get("extension", ()) if one.get("url") not in ours]
@@ -215,6 +217,11 @@ def _moved(
     if not wish.schedules:
         kept["start"], kept["end"] = format_instant(wish.start, UTC), format_instant(wish.end, UTC)
     return kept
+
+
+def _unconfirmed(participant: dict[str, Any], actor: str) -> dict[str, Any]:
+    agreed = actor.startswith("Patient/") and participant.get("status") in {"accepted", "tentative"}
+    return {**participant, "status": "needs-action"} if agreed else participant
 
 
 def _moves(resource: Mapping[str, Any]) -> int:

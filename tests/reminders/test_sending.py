@@ -249,6 +249,35 @@ async def test_unconfirmed_is_asked_again_then_released_and_told(practice: Pract
     assert slot["status"] == "free"
 
 
+async def test_the_question_names_the_moment_of_the_release(practice: Practice) -> None:
+    """An hour after the question, where the cut-off would come sooner."""
+    await practice.opened(rule("confirmation-request", 3, "h", "sms"), confirmation(cutoff=170, release=True))
+    await practice.person()
+    booked = await practice.booked("14:00", day=10)
+    await practice.until(practice.at("11:01", 10))
+    (asked,) = practice.texts()
+    assert "12:00" in asked
+    await practice.until(practice.at("11:59", 10))
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["status"] == "booked"
+    await practice.until(practice.at("12:01", 10))
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["status"] == "cancelled"
+
+
+async def test_who_confirmed_the_old_time_is_asked_about_the_new(practice: Practice) -> None:
+    await practice.opened(rule("confirmation-request", 3, "d", "sms"), confirmation(cutoff=1440, release=True))
+    who = {"reference": await practice.person()}
+    booked = await practice.booked("14:00", day=10)
+    await practice.act(booked["id"], "$confirm")
+    await practice.act(booked["id"], "$reschedule", start=("DateTime", practice.at("15:00", 12)))
+    moved = (await practice.client.get(f"Appointment/{booked['id']}")).json()
+    assert [one["status"] for one in moved["participant"] if one["actor"] == who] == ["needs-action"]
+    assert [one["status"] for one in moved["participant"] if "Practitioner/" in str(one)] == ["accepted"]
+    await practice.until(practice.at("15:30", 9))
+    assert "will you come" in practice.texts()[-1]
+    await practice.until(practice.at("15:30", 11))
+    assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["status"] == "cancelled"
+
+
 async def test_nobody_who_was_not_asked_is_released(practice: Practice) -> None:
     await practice.opened(rule("confirmation-request", 3, "d", "sms"), confirmation(cutoff=1440, release=True))
     await practice.person()

@@ -9,7 +9,7 @@ from fhir_server.services.no_show import flags, telling, watching
 from fhir_server.services.reminders import follow as reminders
 from fhir_server.services.reminders.offers import tell
 from fhir_server.services.reminders.release import release
-from fhir_server.services.reminders.requests import REMINDER
+from fhir_server.services.reminders.requests import RELEASE, REMINDER
 from fhir_server.services.reminders.send import send
 from fhir_server.services.subscriptions import follow as subscriptions
 from fhir_server.services.subscriptions.deliver import deliver
@@ -31,7 +31,7 @@ PERFORMERS: dict[str, Performer] = {
     DELIVERY: deliver,
     RESEND: resend,
     REMINDER: send,
-    reminders.RELEASE: release,
+    RELEASE: release,
     watching.WATCH: watching.watch,
     telling.TELL: telling.tell,
     flags.LAPSE: flags.lapse,

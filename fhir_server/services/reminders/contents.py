@@ -26,7 +26,7 @@ from fhir_server.services.reminders.delivery import Composed
 from fhir_server.services.reminders.notices import NOTICE
 from fhir_server.services.reminders.offers import OFFER
 from fhir_server.services.reminders.people import Person
-from fhir_server.services.reminders.requests import Request
+from fhir_server.services.reminders.requests import RELEASE, Request
 from fhir_server.services.reminders.visits import Visit
 from fhir_server.services.world import World
 
@@ -169,14 +169,15 @@ async def _facts(world: World, request: Request, visit: Visit, clinic: Clinic, w
         return facts
     confirmed = visit.patients.get(request.patient) == "accepted"
     asks = request.kind == "confirmation-request" and visit.confirming.release
-    until = visit.start - visit.confirming.cutoff
+    planned = await world.store.work.planned(RELEASE, visit.id) if asks else None
+    until = planned.due // 1000 if planned else 0
     return replace(
         facts,
         confirm="" if confirmed else made["confirm"],
         reschedule=made["reschedule"],
         cancel=made["cancel"],
         confirmed=confirmed,
-        until=_at(until) if asks and until > world.now() else None,
+        until=_at(until) if until > world.now() else None,
     )
 
 

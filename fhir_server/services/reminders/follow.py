@@ -15,14 +15,11 @@ from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.reminders import communications, notices, requests
 from fhir_server.services.reminders.people import Person, media_of
 from fhir_server.services.reminders.reading import Reading
-from fhir_server.services.reminders.requests import Batch, Request, Wanted
+from fhir_server.services.reminders.requests import RELEASE, Batch, Request, Wanted
 from fhir_server.services.reminders.visits import Visit
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
-
-RELEASE = "release"
-"""The kind of work that gives up what nobody confirmed; its key is the Appointment's id."""
 
 NOTICED = "notice"
 RECORD = ("telecom", "address", "communication", "extension", "active", "deceasedBoolean", "deceasedDateTime", "link")

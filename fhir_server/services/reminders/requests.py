@@ -33,6 +33,9 @@ GROUP_SYSTEM = f"{CANONICAL}identifier/appointment-messages"
 REMINDER = "reminder"
 """The kind of work that sends one; its key is the request's id."""
 
+RELEASE = "release"
+"""The kind of work that gives up what nobody confirmed; its key is the Appointment's id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
