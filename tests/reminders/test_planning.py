@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.builders.clinic import OWN, part
+from fhir_server.services.reminders.visits import visit_of
+from tests.builders.clinic import OWN, TIMEZONE, part
 from tests.builders.messages import Practice, rule
 
 
@@ -328,3 +330,22 @@ async def test_what_was_sent_is_not_sent_again(practice: Practice) -> None:
     await practice.until(practice.at("08:59", 10))
     assert len(practice.texts()) == 1
     assert [one["status"] for one in await practice.requests(booked["id"])] == ["completed"]
+
+
+async def test_a_visit_without_a_schedule_is_in_the_zone_of_its_clinic(practice: Practice) -> None:
+    await practice.opened()
+    zone = [{"url": TIMEZONE, "valueCode": "Pacific/Auckland"}]
+    clinic = await practice.put(
+        {"resourceType": "Organization", "id": practice.id("far"), "name": "Far", "extension": zone}
+    )
+    patient = {"actor": {"reference": await practice.person()}, "status": "accepted"}
+    visit = await practice.put({
+        "resourceType": "Appointment", "id": practice.id("visit"), "status": "booked", "participant": [patient],
+        "start": practice.at("14:00", 10), "end": practice.at("14:30", 10),
+    })  # fmt: skip
+    stored = await practice.world.store.resources.get("Appointment", visit["id"])
+    assert stored is not None
+    for clinics, expected in (((f"Organization/{clinic['id']}",), "Pacific/Auckland"), ((), practice.world.zone.key)):
+        found = await visit_of(practice.world, replace(stored, extra={**stored.extra, "clinics": clinics}))
+        assert found is not None
+        assert found.zone.key == expected

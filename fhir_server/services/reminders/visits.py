@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.reminders import DEFAULT_CONFIRMING, DEFAULT_QUIET, DEFAULT_RULES, Confirming, Quiet, Rule
 from fhir_server.scheduling.terms import Policy
+from fhir_server.services import terms
 from fhir_server.services.actors import reference_of
 from fhir_server.services.booking import policy_of
 from fhir_server.services.proposals import MODALITY_URL
@@ -85,11 +87,11 @@ async def visit_of(world: World, stored: Stored) -> Visit | None:
         return None
     start = instant_seconds(resource["start"])
     end = instant_seconds(resource["end"], floor=False) if "end" in resource else start
-    try:
+    policy, zone = Policy(), None
+    # What it was booked on may be gone, and its policy with it.
+    with suppress(Problem):
         wish = await of_appointment(world, resource)
-        policy, zone = policy_of(wish), wish.schedules[0].zone if wish.schedules else world.zone
-    except Problem:
-        policy, zone = Policy(), world.zone  # what it was booked on is gone, and its policy with it
+        policy, zone = policy_of(wish), wish.schedules[0].zone if wish.schedules else None
     clinics = tuple(stored.extra.get("clinics") or ())
     return Visit(
         stored.id,
@@ -101,9 +103,20 @@ async def visit_of(world: World, stored: Stored) -> Visit | None:
         patients_of(world, resource),
         clinics[0] if clinics else "",
         clinics,
-        zone,
+        zone or await _zone(world, clinics),
         policy,
     )
+
+
+async def _zone(world: World, clinics: Sequence[str]) -> ZoneInfo:
+    """Where a visit is that no Schedule tells of: the zone of its clinic, else ours."""
+    ids = [one.partition("/")[2] for one in clinics if one.startswith("Organization/")]
+    found = {one.reference: one for one in await world.store.resources.get_many("Organization", ids)}
+    for one in (found[name] for name in clinics if name in found):
+        with suppress(ValueError):
+            if stated := terms.zone(parse(one.body)):
+                return stated
+    return world.zone
 
 
 def patients_of(world: World, resource: Mapping[str, Any]) -> dict[str, str]:
