@@ -1,7 +1,7 @@
 """``python -m bench.following``: how soon a subscriber knows of a booking, and how many reminders one worker sends.
 
 Both beside their floors, measured in the same run: the bare driver's change stream followed by one POST, and the bare
-SMTP client on the same mail server. Database, broker, server, worker and beat are real processes of their own.
+SMTP client on the same mail server. Database, broker, server, workers and beat are real processes of their own.
 """
 
 from __future__ import annotations

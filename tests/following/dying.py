@@ -1,5 +1,7 @@
-"""A process that relays and performs, and stops at a named seam, where it is killed: ``python -m …dying SEAM``.
+"""A process that relays and performs, and stops at a named seam, where it is killed: ``python -m …dying SEAM LEASE``,
+for a follower of the stage with that lease.
 
+``between`` the relay's first stage has told, the second has not
 ``commit``  everything is written, the relay's transaction is not committed yet
 ``told``    it is committed, nothing was handed out
 ``claimed`` a worker has the work, nothing was done
@@ -13,18 +15,18 @@ import sys
 from collections.abc import Sequence
 
 from fhir_server.bootstrap import open_world
-from fhir_server.services.following.drain import tell
 from fhir_server.services.following.fact import Fact, Following
 from fhir_server.services.following.leading import hand_out
 from fhir_server.services.following.performance import Again
 from fhir_server.services.following.performing import perform
+from fhir_server.services.following.relay import FIRST, LATER, STAGES, Stage
 from fhir_server.services.following.table import FOLLOWERS, PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from fhir_server.store.unit import Unit
 from fhir_server.store.work import Task
 
-SEAMS = ("commit", "told", "claimed", "done")
+SEAMS = ("between", "commit", "told", "claimed", "done")
 INSIDE, OUTSIDE = "seam_inside", "seam_outside"
 
 
@@ -36,7 +38,7 @@ async def stop(here: str, seam: str) -> None:
         await asyncio.sleep(3600)
 
 
-def deeds(seam: str) -> None:
+def deeds(seam: str, stage: Stage) -> None:
     """Who follows Patients: each version is counted inside (in the relay's transaction) and outside (by the work)."""
 
     async def follow(world: World, unit: Unit, facts: Sequence[Fact]) -> None:
@@ -52,22 +54,24 @@ def deeds(seam: str) -> None:
         await stop("done", seam)
         return None
 
-    FOLLOWERS["seam"] = Following(follow, frozenset({"Patient"}))
+    FOLLOWERS["seam"] = Following(follow, frozenset({"Patient"}), later=stage.later)
     PERFORMERS["seam"] = do
 
 
-async def main(seam: str) -> None:
-    deeds(seam)
+async def main(seam: str, stage: Stage) -> None:
+    deeds(seam, stage)
 
     async def give(due: object) -> None:
         for kind, key in due:  # type: ignore[attr-defined]
             await perform(opened.world, kind, key)
 
     async with open_world(Settings()) as opened:
-        await tell(opened.world)
+        await FIRST.tell(opened.world, FIRST.collections)
+        await stop("between", seam)
+        await LATER.tell(opened.world, LATER.collections)
         await stop("told", seam)
         await hand_out(opened.world.own(), give)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], next(one for one in STAGES if one.lease == sys.argv[2])))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fhir_server.services.following.drain import drain
+from fhir_server.services.following.relay import STAGES, Stage
 from fhir_server.services.following.table import FOLLOWERS, PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
@@ -20,9 +21,10 @@ from tests.following.dying import INSIDE, OUTSIDE, SEAMS, deeds
 from tests.server import environment
 
 
+@pytest.mark.parametrize("stage", STAGES, ids=lambda one: str(one.lease))
 @pytest.mark.parametrize("seam", SEAMS)
 async def test_killed_at(
-    seam: str, client: Any, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    seam: str, stage: Stage, client: Any, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await drain(world)
     connection = world.store.connection
@@ -33,7 +35,7 @@ async def test_killed_at(
     facts = [f"Patient/{one}/0000000001" for one in ids]
     process = await asyncio.to_thread(
         subprocess.Popen,
-        [sys.executable, "-m", "tests.following.dying", seam], stdout=subprocess.PIPE,
+        [sys.executable, "-m", "tests.following.dying", seam, stage.lease], stdout=subprocess.PIPE,
         env=environment(settings, FHIR_ENVIRONMENT="development", FHIR_BASE_URL=settings.base_url),
     )  # fmt: skip
     assert process.stdout is not None
@@ -47,7 +49,7 @@ async def test_killed_at(
     with monkeypatch.context() as patched:
         patched.setitem(FOLLOWERS, "seam", None)  # taken away again at the end
         patched.setitem(PERFORMERS, "seam", None)
-        deeds("")
+        deeds("", stage)
         await persistently(lambda: drain(world))
         inside = sorted([one["fact"] async for one in connection.collection(INSIDE).find()])
         assert inside == sorted(facts)
