@@ -28,6 +28,9 @@ LEASE_SECONDS = 10.0
 AT_ONCE, LATER_AT_ONCE = 50, 20
 """Facts of one transaction."""
 
+ASKING = frozenset({"Subscription"})
+"""Types by which somebody begins to ask."""
+
 FOLLOW = "follow"
 
 log = get_logger("relay")
@@ -66,7 +69,7 @@ async def _relay(world: World, written: Collection[str] = RESOURCE_TYPES, *, hol
         await own.store.outbox.clear(dull)
     if told:
         await _tell(own, FIRST, told[:AT_ONCE], holder)
-    return Told(len(dull) + len(told[:AT_ONCE]), left=len(told) > AT_ONCE, dull=HELD - concerned)
+    return Told(len(dull) + len(told[:AT_ONCE]), left=len(told) > AT_ONCE, dull=HELD - concerned - ASKING)
 
 
 async def _relay_later(world: World, written: Collection[str] = (TOLD,), *, holder: str = "") -> Told:
