@@ -11,6 +11,7 @@ import pytest_asyncio
 from fhir_server.access.caller import Role
 from fhir_server.bootstrap import open_world
 from fhir_server.cli.clinic import clinic
+from fhir_server.cli.clinic_people import clinicians
 from fhir_server.cli.seed import clinic_date
 from fhir_server.services.authorization import accounts, demo_accounts, patients
 from fhir_server.services.authorization.patients import Sought
@@ -29,11 +30,11 @@ async def demo(settings: Settings) -> AsyncIterator[World]:
 
 
 async def test_everybody_logs_in_and_may_choose_whom_they_should(demo: World) -> None:
-    made = await demo_accounts.demo_accounts(demo)
+    made = await demo_accounts.demo_accounts(demo, clinicians())
     assert set(made) == {
         "patient1", "patient2", "parent1", "frontdesk1", "admin1", "auditor1", "dr-adams", "dr-baker", "dr-chen",
     }  # fmt: skip
-    assert await demo_accounts.demo_accounts(demo) == made
+    assert await demo_accounts.demo_accounts(demo, clinicians()) == made
     parent = await accounts.authenticate(demo, "parent1", demo_accounts.PASSWORD)
     assert parent is not None
     (child,) = await patients.choices(demo, parent, Sought())
