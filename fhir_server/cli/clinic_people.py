@@ -52,9 +52,9 @@ _LANGUAGES = {"en": "English", "es": "Spanish", "zh": "Chinese", "ru": "Russian"
 _SECOND_LANGUAGES = ("es", "zh", "ru", "fr", "de")
 _AREAS = (
     212,
-    *(one for one in range(201, 990) if one != 212 and one % 100 != 11 and one // 10 % 10 != 9 and one // 100 != 5),
+    *(one for one in range(201, 990) if one != 212 and one // 10 % 10 != 9 and one % 100 % 11 and one // 100 != 5),
 )
-"""Area codes, New York's first: none that is a service (N11), kept for later (N9X) or not a place (5XX)."""
+"""Area codes, New York's first: of places (not N00, N11, N22 … and 5XX) and not kept for later (N9X)."""
 
 _FIRST_BIRTH = date(1935, 1, 1)
 _BIRTH_DAYS = 88 * 365
@@ -170,9 +170,9 @@ def patients(count: int, practitioner_count: int, seed: int) -> Iterator[dict[st
 
 
 def _phone(number: int) -> Iterator[dict[str, Any]]:
-    """A number of the patient's own; none for those after the last of the numbers that are kept for fiction.
+    """A number of the patient's own of those that are kept for fiction: 555-0100 … 555-0199 of every area.
 
-    https://nationalnanpa.com/number_resource_info/555_numbers.html: 555-0100 … 555-0199 of every area.
+    Patients after the last such number have none.
     """
     area, last = divmod(number, 100)
     if area < len(_AREAS):

@@ -56,7 +56,7 @@ def dev(
     host: Annotated[str, typer.Option(envvar="FHIR_HOST", help="Address to listen on; loopback only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="FHIR_PORT", min=0, max=65535, help="Port; 0 picks one.")] = DEFAULT_PORT,
     data: Annotated[
-        Path | None, typer.Option(help="Data folder; else ~/.local/share/fhir-server/dev (time-lapse).")
+        Path | None, typer.Option(help="Data folder; else ~/.local/share/fhir-server/dev or …/time-lapse.")
     ] = None,
     mongo_uri: Annotated[
         str | None, typer.Option(envvar="FHIR_MONGO_URI", help="Use this MongoDB replica set.", show_envvar=True)

@@ -57,21 +57,28 @@ def told(settings: Settings, folder: Path) -> Iterator[Path]:
 def settings_beside(data: Path | None, mongo_uri: str | None = None) -> Settings:
     """Settings of the `dev` whose data folder is named, else of the environment.
 
-    An environment that names neither a database nor keys means the `dev` of the usual folder, if one runs; that is said
-    on stderr.
+    An environment that names neither a database nor keys means the `dev` of the usual folder, else a time-lapse run, if
+    one runs; that is said on stderr.
 
-    :raises Refused: no `dev` runs on the named folder, or settings that are not valid.
+    :raises Refused: no such `dev` runs, or settings that are not valid.
     """
     if data is not None:
         if not (data / FILE).is_file():
             raise Refused(f"No fhir-server dev runs on {data}.", f"start it: fhir-server dev --data {data}")
         return read_settings(**_read(data / FILE))
-    usual = data_folder() / FILE
     stated = mongo_uri or os.environ.get("FHIR_MONGO_URI") or os.environ.get("FHIR_KEYS")
-    if not stated and usual.is_file():
-        print(f"This is about fhir-server dev on {usual.parent}.", file=sys.stderr)
-        return read_settings(**_read(usual))
-    return read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    for usual in (data_folder(), data_folder(time_lapse=True)):
+        if not stated and (usual / FILE).is_file():
+            print(f"This is about fhir-server dev on {usual}.", file=sys.stderr)
+            return read_settings(**_read(usual / FILE))
+    settings = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    if not stated:
+        raise Refused(
+            f"FHIR_KEYS is not set, and no fhir-server dev runs on {data_folder()}.",
+            "for a dev on another folder: --data DIR",
+            "for a server: set FHIR_MONGO_URI, FHIR_KEYS and what else it has",
+        )
+    return settings
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from fhir_server.bootstrap import open_world
 from fhir_server.cli.clinic import clinic
 from fhir_server.cli.clinic_people import clinicians
 from fhir_server.cli.seed import clinic_date
+from fhir_server.services import resources
 from fhir_server.services.authorization import accounts, demo_accounts, patients
 from fhir_server.services.authorization.patients import Sought
 from fhir_server.services.world import World
@@ -47,3 +48,12 @@ async def test_everybody_logs_in_and_may_choose_whom_they_should(demo: World) ->
     stranger = replace(desk, clinics=frozenset({"Organization/demo-payer"}))
     assert await patients.choices(demo, stranger, Sought(identifier="MRN-000009")) == []
     assert {one.role for one in await accounts.every(demo)} == set(Role) - {Role.SYSTEM}
+
+
+async def test_only_the_clinicians_of_the_seed_get_an_account_whatever_is_written_about_them(demo: World) -> None:
+    for id_ in ("dr-ns", "dr-adams"):
+        await resources.put(demo, {"resourceType": "Practitioner", "id": id_, "name": [{"family": "NS"}]})
+    made = await demo_accounts.demo_accounts(demo, clinicians())
+    assert "dr-adams" in made
+    assert "dr-ns" not in made
+    assert await accounts.named(demo, "dr-ns") is None
