@@ -53,7 +53,10 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(60, ge=1, le=60, description="life of an access token of a person")
     session_idle_minutes: int = Field(15, ge=1, le=240, description="a login without use ends after so long")
     require_second_factor: bool = Field(True, description="whether staff log in with a one-time code as well")
-    clock: str = Field("", description="development alone: +3d or -90min away, or x600@ms for time that runs faster")
+    clock: str = Field(
+        "",
+        description="development alone: +3d or -90min away, x600@ms for faster time, file:PATH for time that is led",
+    )
     outbox_folder: str = Field(
         "", description="development alone: folder into which messages go for whose channel there is no provider"
     )

@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from fhir_server.cli.dev import data_folder
+from fhir_server.cli.dev_settings import data_folder
 from fhir_server.cli.running import Granted, browser, find, grant, is_loopback
 from fhir_server.embedded.refused import Refused
 from fhir_server.remote.http import httpx

@@ -50,6 +50,12 @@ _WOMEN = ("Ana", "Beth", "Clara", "Diana", "Elena", "Fatima", "Grace", "Hana", "
 _MEN = ("Alan", "Boris", "Carl", "David", "Emil", "Felix", "George", "Hugo", "Ivan", "James", "Karim", "Leo")
 _LANGUAGES = {"en": "English", "es": "Spanish", "zh": "Chinese", "ru": "Russian", "fr": "French", "de": "German"}
 _SECOND_LANGUAGES = ("es", "zh", "ru", "fr", "de")
+_AREAS = (
+    212,
+    *(one for one in range(201, 990) if one != 212 and one // 10 % 10 != 9 and one % 100 % 11 and one // 100 != 5),
+)
+"""Area codes, New York's first: of places (not N00, N11, N22 … and 5XX) and not kept for later (N9X)."""
+
 _FIRST_BIRTH = date(1935, 1, 1)
 _BIRTH_DAYS = 88 * 365
 _CHILD_SINCE = "2012-01-01"
@@ -68,6 +74,11 @@ def practitioner_name(index: int) -> str:
     """The name as it is shown, e.g. ``Dr. Ana Adams``."""
     prefix, given, family = _practitioner(index)
     return f"{prefix} {given} {family}".strip()
+
+
+def clinicians(count: int = 50) -> dict[str, str]:
+    """Ids and names of the first practitioners of any demo clinic."""
+    return {practitioner_id(index): practitioner_name(index) for index in range(count)}
 
 
 def practitioners(count: int) -> Iterator[dict[str, Any]]:
@@ -135,7 +146,7 @@ def patients(count: int, practitioner_count: int, seed: int) -> Iterator[dict[st
             "active": True,
             "name": [{"use": "official", "family": random.choice(_FAMILIES), "given": [random.choice(names)]}],
             "telecom": [
-                {"system": "phone", "value": f"+1-212-555-01{number % 100:02}", "use": "mobile"},
+                *_phone(number),
                 {"system": "email", "value": f"patient-{number}@example.org"},
             ],
             "gender": gender,
@@ -149,15 +160,29 @@ def patients(count: int, practitioner_count: int, seed: int) -> Iterator[dict[st
                     "country": "US",
                 }
             ],
-            "communication": [
-                {"language": _language("en" if random.random() < 0.8 else random.choice(_SECOND_LANGUAGES))}
-            ],
+            "communication": [{"language": _language(_spoken(random, number))}],
             "managingOrganization": {"reference": f"Organization/{ORGANIZATION}"},
         }
         if doctors:
             doctor = practitioner_id(random.choice(doctors))
             resource["generalPractitioner"] = [{"reference": f"Practitioner/{doctor}"}]
         yield resource
+
+
+def _phone(number: int) -> Iterator[dict[str, Any]]:
+    """A number of the patient's own of those that are kept for fiction: 555-0100 … 555-0199 of every area.
+
+    Patients after the last such number have none.
+    """
+    area, last = divmod(number, 100)
+    if area < len(_AREAS):
+        yield {"system": "phone", "value": f"+1-{_AREAS[area]}-555-01{last:02}", "use": "mobile"}
+
+
+def _spoken(random: Random, number: int) -> str:
+    """What a patient speaks; the first, whom the README is about, speaks as the README does."""
+    language = "en" if random.random() < 0.8 else random.choice(_SECOND_LANGUAGES)
+    return "en" if number == 1 else language
 
 
 def related_persons(patients: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from fhir_server.cli.dev_settings import data_folder, told
 from fhir_server.cli.following import following
 from fhir_server.cli.start import (
     behind_proxy,
@@ -45,21 +46,18 @@ DEFAULT_PORT = 8080
 NO_DEMO = "This database holds no demo clinic: register clients and accounts with fhir-server client and user."
 
 LAST = "Ctrl-C stops everything and keeps the data."
+LAST_OF_TIME_LAPSE = "Ctrl-C stops everything; the next time-lapse run begins afresh."
 
 _READY_POLL_SECONDS = 0.02
-
-
-def data_folder() -> Path:
-    """Where `dev` keeps its data unless told otherwise. https://specifications.freedesktop.org/basedir-spec/latest/."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "fhir-server" / "dev"
 
 
 def dev(
     *,
     host: Annotated[str, typer.Option(envvar="FHIR_HOST", help="Address to listen on; loopback only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="FHIR_PORT", min=0, max=65535, help="Port; 0 picks one.")] = DEFAULT_PORT,
-    data: Annotated[Path | None, typer.Option(help="Data folder; without it ~/.local/share/fhir-server/dev.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder; else ~/.local/share/fhir-server/dev or …/time-lapse.")
+    ] = None,
     mongo_uri: Annotated[
         str | None, typer.Option(envvar="FHIR_MONGO_URI", help="Use this MongoDB replica set.", show_envvar=True)
     ] = None,
@@ -71,27 +69,33 @@ def dev(
         bool, typer.Option("--workers/--no-workers", help="Start a worker and beat, for what follows from a booking.")
     ] = True,
     time_lapse: Annotated[
-        bool, typer.Option("--time-lapse", help="Let a week pass in a minute, and show what is sent after a booking.")
+        bool,
+        typer.Option(
+            "--time-lapse", help="Let a week pass in a minute, in a folder of its own, and show what a booking sends."
+        ),
     ] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Delete the data folder's data first.")] = False,
 ) -> None:
     """Start everything on this machine: databases, a demo clinic, the server, a worker and beat."""
     from fhir_server import log
+    from fhir_server.cli import time_lapse as lapse
     from fhir_server.embedded import databases
 
     if sys.platform == "win32":
         raise Refused("fhir-server dev needs Linux or macOS; on Windows it runs in WSL.")
     require_loopback(host)
-    stated = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    stated = read_settings(environment="development", **({"mongo_uri": mongo_uri} if mongo_uri else {}))
     require_encryption(stated)
     end_on_sigterm()
-    folder = data or data_folder()
+    folder = data or data_folder(time_lapse=time_lapse)
     with bind(host, port) as listener, bind("127.0.0.1", 0) as mail:
+        reset = lapse.afresh(folder, time_lapse=time_lapse, reset=reset)
         with _status("Starting MongoDB and Redis …"):
             running = databases.start(folder, mongo_uri and stated.mongo_address, redis_url, reset=reset)
         if reset:
             shutil.rmtree(folder / "outbox", ignore_errors=True)
         with running:
+            folder = running.folder.path
             settings = read_settings(
                 mongo_uri=running.mongo_uri,
                 redis_url=running.redis_url,
@@ -100,7 +104,7 @@ def dev(
                 environment="development",
                 workers=1,
                 outbox_folder=str(folder / "outbox"),
-                clock=stated.clock,
+                clock=lapse.clock(running.folder) if time_lapse else stated.clock,
                 **_mail(mail, stated),
                 require_second_factor=False,
                 keys=stated.keys or f"file:{folder / 'key'}",
@@ -109,31 +113,12 @@ def dev(
             log.configure(settings.log_level if "log_level" in stated.model_fields_set else "warning", human=True)
             server = _server(settings)
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri))
-                if time_lapse:
-                    with _status("Telling what the demo clinic's bookings mean …"):
-                        runner.run(_caught_up(settings))
-                    # Time begins to run when everything is there.
-                    settings = settings.model_copy(update={"clock": _running_clock()})
-                    server = _server(settings)
-                notes = (f"data       {folder}", *running.notes)
-                with following(settings, running.folder) if workers else nullcontext():
-                    runner.run(_serve(server, listener, mail, settings, notes, demo=demo, folder=data))
-
-
-async def _caught_up(settings: Settings) -> None:
-    """What was written before time runs is told before it runs."""
-    from fhir_server.bootstrap import open_world
-    from fhir_server.services.following.drain import drain
-
-    async with open_world(settings) as opened:
-        await drain(opened.world)
-
-
-def _running_clock() -> str:
-    from fhir_server.cli import time_lapse
-
-    return time_lapse.clock()
+                demo = runner.run(_prepare(settings, running.folder, seed=seed, own=not mongo_uri, lapse=time_lapse))
+                with told(settings, folder) as file, following(settings, running.folder) if workers else nullcontext():
+                    notes = (f"data       {folder}", *running.notes, f"settings   {file} for commands beside this one")
+                    runner.run(
+                        _serve(server, listener, mail, settings, notes, demo=demo, lapse=time_lapse, folder=data)
+                    )
 
 
 def token_line(user: str, root: str = "", data: Path | None = None) -> str:
@@ -187,30 +172,36 @@ def _server(settings: Settings) -> uvicorn.Server:
     )
 
 
-async def _prepare(settings: Settings, folder: Folder, *, seed: bool, own: bool) -> bool:
+async def _prepare(settings: Settings, folder: Folder, *, seed: bool, own: bool, lapse: bool) -> bool:
     """Create what is missing; with ``seed`` fill an empty database, and finish what an interrupted run began.
 
     :param own: the database is the folder's.
+    :param lapse: for a time-lapse run: a small clinic, and never a database that somebody else filled.
     :returns: whether the demo's users and clients are there: never put into a database that somebody else filled, for
         their password is known to everybody.
     """
     from fhir_server.bootstrap import open_world
-    from fhir_server.cli.seed import seed_demo
+    from fhir_server.cli.clinic_people import clinicians
+    from fhir_server.cli.seed import Size, clinic_date, seed_demo
+    from fhir_server.cli.time_lapse import CLINIC
     from fhir_server.services.authorization import clients
     from fhir_server.services.authorization.demo import EHR, demo_clients
     from fhir_server.services.authorization.demo_accounts import demo_accounts
 
     async with open_world(settings) as opened:
+        if lapse and not own and not await opened.is_empty():
+            raise Refused("A time-lapse run fills a database with times to come: give it an empty one.")
         demo = own or await clients.get(opened.world, EHR) is not None
         if seed and ((demo and folder.recall("seed") == "begun") or await opened.is_empty()):
             demo = True
             folder.remember("seed", "begun")
+            size: Size = CLINIC if lapse else {}
             await demo_clients(opened.world, folder.path)
-            await seed_demo(opened)
+            await seed_demo(opened, today=clinic_date(opened.world.clock()), **size)
             folder.remember("seed", "done")
         if demo:
             await demo_clients(opened.world, folder.path)
-            await demo_accounts(opened.world)
+            await demo_accounts(opened.world, clinicians())
         return demo
 
 
@@ -244,6 +235,7 @@ async def _serve(
     notes: tuple[str, ...],
     *,
     demo: bool,
+    lapse: bool,
     folder: Path | None,
 ) -> None:
     """Serve until a signal; say where, once the server answers. Raises Refused where it does not start."""
@@ -254,11 +246,19 @@ async def _serve(
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells in no other way
             await asyncio.sleep(_READY_POLL_SECONDS)
-        runs = settings.clock.startswith("x") and demo
+        runs = lapse and demo
         if server.started:
             outbox = f"outbox     {root}/dev/outbox shows what is sent to people"
-            lines = () if runs else await _first_steps(base, root, folder) if demo else (NO_DEMO,)
-            print(f"FHIR base  {base}", *notes, outbox, *lines, LAST, sep="\n", flush=True)
+            lines = () if runs else await _first_steps(base, root, settings, folder) if demo else (NO_DEMO,)
+            print(
+                f"FHIR base  {base}",
+                *notes,
+                outbox,
+                *lines,
+                LAST_OF_TIME_LAPSE if lapse else LAST,
+                sep="\n",
+                flush=True,
+            )
         if runs:
             from fhir_server.cli import time_lapse
 
@@ -276,13 +276,15 @@ def _status(words: str) -> AbstractContextManager[object]:
     return Console(stderr=True).status(words)
 
 
-async def _first_steps(base: str, root: str, folder: Path | None) -> tuple[str, ...]:
+async def _first_steps(base: str, root: str, settings: Settings, folder: Path | None) -> tuple[str, ...]:
     """Who can log in, and lines that get a token, find and book, with a proposal that is free now."""
     from fhir_server.cli.token import granted_to
+    from fhir_server.clock import clock_of
     from fhir_server.remote.http import httpx
     from fhir_server.services.authorization.demo_accounts import PASSWORD
 
-    find, _ = curl_lines(base)
+    today = datetime.fromtimestamp(clock_of(settings.clock)() / 1000, UTC).astimezone().date()
+    find, _ = curl_lines(base, today=today)
     # The one who is to be booked may be elsewhere at the first time.
     url = find.split("'")[1].replace(base, f"{root}/fhir", 1) + f"&patient={PATIENT}"
     try:
@@ -295,7 +297,7 @@ async def _first_steps(base: str, root: str, folder: Path | None) -> tuple[str, 
     proposals = [entry["resource"]["id"] for entry in entries if entry.get("resource", {}).get("id")]
     if not proposals:
         return ("No free time to show yet: load a clinic with fhir-server load or seed, and start again.",)
-    find, book = curl_lines(base, proposal=proposals[0])
+    find, book = curl_lines(base, proposal=proposals[0], today=today)
     people = f"My apps    {base.removesuffix('/fhir')}/auth/apps"
     users = f"users      patient1, parent1, dr-adams, frontdesk1, admin1, auditor1 …, password {PASSWORD}"
     token = token_line(USER, root, folder)

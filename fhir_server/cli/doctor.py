@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fhir_server.cli.dev import data_folder
+from fhir_server.cli.dev_settings import data_folder
 from fhir_server.cli.serve import OLDEST_PRODUCTION_MONGODB
 from fhir_server.cli.start import read_settings, require_encryption
 from fhir_server.embedded.refused import Refused

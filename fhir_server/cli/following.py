@@ -6,8 +6,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
+from fhir_server.cli.dev_settings import variables
 from fhir_server.embedded import child
 
 if TYPE_CHECKING:
@@ -19,18 +18,10 @@ if TYPE_CHECKING:
 STOP_SECONDS = 10.0
 
 
-def _text(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-
-
 @contextmanager
 def following(settings: Settings, folder: Folder) -> Iterator[None]:
     """Run them with these settings; their logs are ``worker.log`` and ``beat.log`` in the folder."""
-    stated = {
-        f"FHIR_{name.upper()}": _text(getattr(settings, name))
-        for name, field in type(settings).model_fields.items()
-        if getattr(settings, name) != field.default
-    }
+    stated = variables(settings)
     with ExitStack() as running:
         for name in ("worker", "beat"):
             command = [sys.executable, "-m", "fhir_server.cli.main", name]

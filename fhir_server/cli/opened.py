@@ -8,12 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fhir_server.services.world import World
+    from fhir_server.settings import Settings
 
 T = TypeVar("T")
 
 
-def run(work: Callable[[World], Awaitable[T]], mongo_uri: str | None) -> T:
-    """What the work gives. Raises Refused for settings that do not do, and where MongoDB does not answer."""
+def run(work: Callable[[World], Awaitable[T]], mongo_uri: str | None = None, settings: Settings | None = None) -> T:
+    """What the work gives, with these settings or those of the environment.
+
+    :raises Refused: settings that do not do, or MongoDB does not answer.
+    """
     import asyncio
 
     from fhir_server.bootstrap import open_world
@@ -21,10 +25,10 @@ def run(work: Callable[[World], Awaitable[T]], mongo_uri: str | None) -> T:
     from fhir_server.embedded.refused import Refused
     from fhir_server.store.driver import PyMongoError
 
-    settings = read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
+    chosen = settings or read_settings(**({"mongo_uri": mongo_uri} if mongo_uri else {}))
 
     async def opened() -> T:
-        async with open_world(settings) as found:
+        async with open_world(chosen) as found:
             return await work(found.world)
 
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fhir_server.cli.dev_settings import HELP, settings_beside
 from fhir_server.embedded.refused import Refused
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ outbox_app = typer.Typer(
 )
 
 Uri = Annotated[str | None, typer.Option(envvar="FHIR_MONGO_URI", help="MongoDB connection string.")]
+Data = Annotated[Path | None, typer.Option(help=HELP)]
 MOST = 10_000
 SHOWN = 100
 
@@ -25,6 +28,7 @@ SHOWN = 100
 def status(
     *,
     mongo_uri: Uri = None,
+    data: Data = None,
     limit: Annotated[int, typer.Option(min=1, help="Show so many of what was given up.")] = SHOWN,
 ) -> None:
     """Versions that nobody was told of yet and for how long, due and planned work by kind, and what was given up."""
@@ -37,17 +41,18 @@ def status(
         if not found.untold:
             print("outbox  empty: everything that was written was told")
         else:
-            most = "at least " if found.untold >= MOST else ""
-            print(
-                f"outbox  {most}{found.untold} versions to tell, the oldest for {_ago(found.lag)}; does a worker run?"
-            )
+            print(f"outbox  {_some_of(found.untold)} versions to tell, the oldest for {_ago(found.lag)}")
+            if found.first:
+                print(f"        {_some_of(found.first)} in the first stage: {_who('events')}")
+            if found.second:
+                print(f"        {_some_of(found.second)} in the second, where messages are planned: {_who('messages')}")
         for kind in sorted({kind for kind, _ in counts}):
             states = [f"{counts[kind, state]} {state}" for state in STATES if (kind, state) in counts]
             print(f"work    {kind}: {', '.join(states)}")
         for one in await world.store.work.dead(limit=limit):
             print(_shown(one))
 
-    run(look, mongo_uri)
+    run(look, settings=settings_beside(data, mongo_uri))
 
 
 STATES = ("due", "running", "waiting", "dead")
@@ -59,6 +64,7 @@ def retry(
     *,
     everything: Annotated[bool, typer.Option("--all", help="Everything that was given up.")] = False,
     mongo_uri: Uri = None,
+    data: Data = None,
 ) -> None:
     """Let what was given up be tried anew, at once."""
     wanted = _chosen(ids, everything=everything)
@@ -67,7 +73,7 @@ def retry(
     async def again(world: World) -> int:
         return await world.store.work.revive(wanted, world.clock())
 
-    print(f"{_some(run(again, mongo_uri), wanted)} tried anew")
+    print(f"{_some(run(again, settings=settings_beside(data, mongo_uri)), wanted)} tried anew")
 
 
 @outbox_app.command()
@@ -75,6 +81,7 @@ def discard(
     ids: Annotated[list[str], typer.Argument(help="What `outbox status` names dead, e.g. delivery/abc.")],
     *,
     mongo_uri: Uri = None,
+    data: Data = None,
 ) -> None:
     """Delete what was given up: it will not be done."""
     from fhir_server.cli.opened import run
@@ -82,7 +89,7 @@ def discard(
     async def delete(world: World) -> int:
         return await world.store.work.discard(ids)
 
-    print(f"{_some(run(delete, mongo_uri), ids)} discarded")
+    print(f"{_some(run(delete, settings=settings_beside(data, mongo_uri)), ids)} discarded")
 
 
 def _chosen(ids: list[str] | None, *, everything: bool) -> list[str]:
@@ -100,6 +107,14 @@ def _some(count: int, wanted: list[str]) -> str:
 
 def _shown(one: Dead) -> str:
     return f"dead    {one.id}  after {one.attempts} attempts: {one.error}"
+
+
+def _some_of(count: int) -> str:
+    return f"at least {count}" if count >= MOST else str(count)
+
+
+def _who(kind: str) -> str:
+    return f"does a worker, or worker --only {kind}, run?"
 
 
 def _ago(milliseconds: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypedDict
 
 import typer
 
@@ -19,6 +19,14 @@ class ResourceStore(Protocol):
     """Where ``seed_demo`` puts resources: each is stored under its own id, or a ``Problem`` is raised."""
 
     async def put(self, resource: dict[str, Any]) -> object: ...
+
+
+class Size(TypedDict, total=False):
+    """How large a clinic is: see the options of ``seed``."""
+
+    practitioners: int
+    patients: int
+    days: int
 
 
 def seed(
@@ -63,6 +71,7 @@ async def seed_demo(
     days: int = 30,
     seed: int = 7,
     progress: bool = True,
+    today: date | None = None,
 ) -> Tally:
     """Store the demo clinic through ``world.put``, 16 resources at a time, with a progress bar on a terminal.
 
@@ -79,15 +88,16 @@ async def seed_demo(
             return Answer("refused", str(problem))
         return Answer("created")
 
-    made = list(clinic(practitioners, patients, days, seed, clinic_date()))
+    made = list(clinic(practitioners, patients, days, seed, today or clinic_date()))
     items = (Item(one["resourceType"], f"{one['resourceType']}/{one['id']}", lane_of(one), one) for one in made)
     with Account(len(made), bar=progress) as account:
         await deliver(items, put, account.note, lanes=16)
     return account.tally
 
 
-def clinic_date() -> date:
-    """The present date in the demo clinic's zone."""
+def clinic_date(now: int | None = None) -> date:
+    """The present date in the demo clinic's zone; ``now`` in milliseconds where it is not the real one."""
     from fhir_server.cli.clinic_places import ZONE
+    from fhir_server.clock import real
 
-    return datetime.now(tz=ZONE).date()
+    return datetime.fromtimestamp((real() if now is None else now) / 1000, tz=ZONE).date()

@@ -26,8 +26,13 @@ def read_settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as failure:
         # The value itself stays out: a connection string may hold a password.
-        faults = [f"FHIR_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in failure.errors()]
+        faults = [_fault(fault["loc"], fault["msg"].removeprefix("Value error, ")) for fault in failure.errors()]
         raise Refused(f"The settings are not valid: {'; '.join(faults)}.") from failure
+
+
+def _fault(place: tuple[int | str, ...], text: str) -> str:
+    """What is wrong with a variable, or with several that the text names itself."""
+    return f"FHIR_{str(place[0]).upper()}: {text}" if place else text
 
 
 def is_loopback_host(host: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fhir_server.access.caller import Role
-from fhir_server.cli.dev import data_folder
+from fhir_server.cli.dev_settings import data_folder
 from fhir_server.cli.start import require_loopback, root_of
 from fhir_server.embedded.refused import Refused
 

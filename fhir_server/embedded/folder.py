@@ -5,6 +5,8 @@
         /mongo  /mongod.log  /mongod.log.1
         /redis  /redis.log   /redis.log.1
         /demo-ehr.pem  /demo-ehr-app.secret   what the demo clinic's clients prove themselves with
+        /settings.sh   the settings of the one that runs, for commands beside it
+        /clock         how far time is ahead in a time-lapse run
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ _OURS = (
     "redis.log.1",
     "demo-ehr.pem",
     "demo-ehr-app.secret",
+    "clock",
+    "settings.sh",
     _DRAFT,
     _MARKER,
 )

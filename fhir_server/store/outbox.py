@@ -134,16 +134,18 @@ class Outbox:
         for collection, wanted in operations.items():
             await self._connection.collection(collection).bulk_write(wanted, ordered=False, session=session)
 
-    async def lag(self) -> tuple[int, int | None]:
-        """How many versions are marked or wait (counted to ten thousand), and when the oldest was written (ms)."""
-        count, oldest = 0, None
+    async def lag(self) -> tuple[int, int, int | None]:
+        """How many versions are marked, how many wait for the second stage (each counted to ten thousand), and when the
+        oldest was written (ms).
+        """
+        counts, oldest = {NEWS: 0, WAITS: 0}, None
         for name in (*RESOURCE_TYPES, HISTORY, TOLD):
             collection, field = self._connection.collection(name), WAITS if name == TOLD else NEWS
-            count += await collection.count_documents({field: True}, limit=10_000)
+            counts[field] += await collection.count_documents({field: True}, limit=10_000)
             first = await collection.find_one({field: True}, {"at": 1}, sort=[(field, 1), ("at", 1)])
             if first and (oldest is None or first["at"] < oldest):
                 oldest = first["at"]
-        return min(count, 10_000), oldest
+        return min(counts[NEWS], 10_000), min(counts[WAITS], 10_000), oldest
 
     async def lead(self, what: str, holder: str, seconds: float) -> bool:
         """Take a lease or renew it, by the database's clock; False if somebody else has it."""

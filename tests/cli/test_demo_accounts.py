@@ -11,7 +11,9 @@ import pytest_asyncio
 from fhir_server.access.caller import Role
 from fhir_server.bootstrap import open_world
 from fhir_server.cli.clinic import clinic
+from fhir_server.cli.clinic_people import clinicians
 from fhir_server.cli.seed import clinic_date
+from fhir_server.services import resources
 from fhir_server.services.authorization import accounts, demo_accounts, patients
 from fhir_server.services.authorization.patients import Sought
 from fhir_server.services.world import World
@@ -29,11 +31,11 @@ async def demo(settings: Settings) -> AsyncIterator[World]:
 
 
 async def test_everybody_logs_in_and_may_choose_whom_they_should(demo: World) -> None:
-    made = await demo_accounts.demo_accounts(demo)
+    made = await demo_accounts.demo_accounts(demo, clinicians())
     assert set(made) == {
         "patient1", "patient2", "parent1", "frontdesk1", "admin1", "auditor1", "dr-adams", "dr-baker", "dr-chen",
     }  # fmt: skip
-    assert await demo_accounts.demo_accounts(demo) == made
+    assert await demo_accounts.demo_accounts(demo, clinicians()) == made
     parent = await accounts.authenticate(demo, "parent1", demo_accounts.PASSWORD)
     assert parent is not None
     (child,) = await patients.choices(demo, parent, Sought())
@@ -46,3 +48,12 @@ async def test_everybody_logs_in_and_may_choose_whom_they_should(demo: World) ->
     stranger = replace(desk, clinics=frozenset({"Organization/demo-payer"}))
     assert await patients.choices(demo, stranger, Sought(identifier="MRN-000009")) == []
     assert {one.role for one in await accounts.every(demo)} == set(Role) - {Role.SYSTEM}
+
+
+async def test_only_the_clinicians_of_the_seed_get_an_account_whatever_is_written_about_them(demo: World) -> None:
+    for id_ in ("dr-ns", "dr-adams"):
+        await resources.put(demo, {"resourceType": "Practitioner", "id": id_, "name": [{"family": "NS"}]})
+    made = await demo_accounts.demo_accounts(demo, clinicians())
+    assert "dr-adams" in made
+    assert "dr-ns" not in made
+    assert await accounts.named(demo, "dr-ns") is None

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -106,10 +107,15 @@ def test_start_paste_stop_and_start_again(folder: Path, port: int) -> None:
 
 
 def test_a_week_of_reminders_is_watched(tmp_path: Path, port: int) -> None:
-    """The visit is booked and confirmed at once; a day later by the running clock its first reminder goes out."""
-    with dev(tmp_path, port, "--time-lapse", last="UTC  email ") as printed:
-        lines = printed.splitlines()
-        assert any(line.startswith("Booked for Patient/patient-1") for line in lines)
+    """The visit is confirmed at once, and each of the five reminders goes out, however slow this machine is."""
+    with dev(tmp_path, port, "--time-lapse", last="that was the week") as printed:
+        _, booked, sent = re.split("(Booked for Patient/patient-1: .*)", printed)
+        visit = _in_some_year(" ".join(booked.split()[4:7]))
+        times = [_in_some_year(one[4:16]) for one in sent.splitlines() if one[17:20] == "UTC"]
+        before = [(visit - one) % timedelta(days=366) / timedelta(hours=1) for one in times]
+        # Time goes on by an hour, so a reminder goes out within the hour (and some real seconds) after it is due.
+        assert len(before) == 6
+        assert all(due - 1.1 < one <= due for due, one in zip((168, 72, 48, 24, 2), before[1:], strict=True))
         page = httpx.get(f"http://127.0.0.1:{port}/dev/outbox", trust_env=False)
         assert page.status_code == 200
         assert "patient-1@example.org" in page.text
@@ -122,6 +128,13 @@ def test_a_week_of_reminders_is_watched(tmp_path: Path, port: int) -> None:
         )  # fmt: skip
         assert mine.status_code == 200
         assert mine.json()["entry"]
+        told = _shell(f"{sys.executable} -m fhir_server.cli.main outbox status --data {tmp_path}")
+        assert "outbox  empty" in told
+
+
+def _in_some_year(text: str) -> datetime:
+    """Of day, month and time in UTC."""
+    return datetime.strptime(f"2000 {text} +0000", "%Y %d %b %H:%M %z")
 
 
 def _run_readme(port: int) -> None:

@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey
 
 from fhir_server.bootstrap import open_world
 from fhir_server.cli.clinic import clinic
+from fhir_server.cli.clinic_people import clinicians
 from fhir_server.cli.load import load
 from fhir_server.cli.seed import clinic_date
 from fhir_server.cli.token import token
@@ -46,7 +47,7 @@ def demo(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             for one in clinic(3, 12, 2, 7, clinic_date()):
                 await opened.put(one)
             await demo_clients(opened.world, folder)
-            await demo_accounts(opened.world)
+            await demo_accounts(opened.world, clinicians())
 
     asyncio.run(fill())
     with serving(own, FHIR_REQUIRE_SECOND_FACTOR="false") as base:

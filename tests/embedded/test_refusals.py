@@ -14,9 +14,11 @@ import pytest
 
 from fhir_server.cli import serve
 from fhir_server.cli.dev import curl_lines
+from fhir_server.cli.dev_settings import data_folder, settings_beside, told
 from fhir_server.cli.doctor import examine
 from fhir_server.cli.serve import require_database
 from fhir_server.cli.start import read_settings, require_encryption
+from fhir_server.cli.time_lapse import afresh, clock
 from fhir_server.embedded import mongo
 from fhir_server.embedded.folder import Folder
 from fhir_server.embedded.refused import Refused
@@ -145,3 +147,67 @@ def test_the_curl_lines_can_be_pasted() -> None:
         "curl -s -X POST 'http://127.0.0.1:8080/fhir/Appointment/$book' -H \"Authorization: Bearer $TOKEN\""
     )
     assert '"valueUri":"Appointment/p-1"' in book
+
+
+def test_settings_that_belong_together_are_refused_in_a_sentence() -> None:
+    for name, value in (("FHIR_CLOCK", "+3d"), ("FHIR_OUTBOX_FOLDER", "/tmp/none")):
+        for command in (("outbox", "status"), ("worker",), ("serve",)):
+            done = fhir_server(*command, **{name: value})
+            assert done.returncode == 2
+            assert done.stderr == f"The settings are not valid: {name}: for FHIR_ENVIRONMENT=development alone.\n"
+
+
+def test_dev_is_development_by_itself(tmp_path: Path) -> None:
+    """With a clock it comes as far as the port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = fhir_server("dev", "--port", port, "--data", str(tmp_path / "data"), FHIR_CLOCK="+3d")
+    assert done.stderr.startswith(f"Port {port} on 127.0.0.1 cannot be used")
+
+
+def test_a_time_lapse_shares_its_folder_with_no_other_run(tmp_path: Path) -> None:
+    assert not afresh(tmp_path / "new", time_lapse=False, reset=False)
+    real = tmp_path / "real"
+    with Folder.open(real) as folder:
+        folder.remember("seed", "done")
+    assert not afresh(real, time_lapse=False, reset=False)
+    with pytest.raises(Refused, match="the data of fhir-server dev"):
+        afresh(real, time_lapse=True, reset=False)
+    led = tmp_path / "led"
+    with Folder.open(led) as folder:
+        assert clock(folder) == f"file:{led / 'clock'}"
+    assert afresh(led, time_lapse=True, reset=False)
+    with pytest.raises(Refused, match="yet to come"):
+        afresh(led, time_lapse=False, reset=False)
+    for path in (real, led):
+        assert afresh(path, time_lapse=path == real, reset=True)
+
+
+def test_commands_beside_dev_have_its_settings_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [one for one in os.environ if one.startswith("FHIR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    usual = data_folder()
+    usual.mkdir(parents=True)
+    sender = "Anna's clinic <a@b.example>"
+    running = read_settings(
+        mongo_uri="mongodb://127.0.0.1:1/?replicaSet=rs0", environment="development", keys="file:/k", clock="+3d",
+        smtp_url="smtp://anna:s3cret@127.0.0.1:25", mail_from=sender, require_second_factor=False,
+    )  # fmt: skip
+    with pytest.raises(Refused, match="no fhir-server dev runs on"):
+        settings_beside(None)
+    with told(running, usual) as path:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert settings_beside(None) == settings_beside(usual) == running
+        shell = f'. {path}; printf %s "$FHIR_MAIL_FROM"'
+        assert subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout == sender
+        # An environment that names a server of its own means that one.
+        monkeypatch.setenv("FHIR_KEYS", "file:/own")
+        assert settings_beside(None).keys == "file:/own"
+        assert settings_beside(usual) == running
+    with pytest.raises(Refused, match="No fhir-server dev runs on"):
+        settings_beside(usual)
+    monkeypatch.delenv("FHIR_KEYS")
+    data_folder(time_lapse=True).mkdir()
+    with told(running, data_folder(time_lapse=True)):
+        assert settings_beside(None) == running

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from fhir_server.clock import Moved, clock_of, real
+from fhir_server.clock import Led, Moved, clock_of, real
 from fhir_server.settings import Settings
 
 
@@ -33,3 +35,14 @@ def test_time_is_moved_in_development_alone() -> None:
         Settings(clock="+1d")
     with pytest.raises(ValidationError, match="not a clock"):
         Settings(clock="tomorrow", environment="development")
+
+
+def test_a_led_clock_is_set_forward_for_everybody(tmp_path: Path) -> None:
+    led = clock_of(f"file:{tmp_path / 'clock'}")
+    assert isinstance(led, Led)
+    assert led.ahead() == 0
+    led.forward(3_600_000)
+    led.forward(1)
+    other = clock_of(f"file:{tmp_path / 'clock'}")
+    before = real()
+    assert before + 3_600_001 <= other() <= real() + 3_600_001

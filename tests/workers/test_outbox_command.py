@@ -15,6 +15,7 @@ from fhir_server.services.following.performing import perform
 from fhir_server.services.following.table import PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
+from fhir_server.store.outbox import TOLD
 from tests.builders.clinic import Clinic
 from tests.server import environment
 
@@ -37,10 +38,17 @@ async def test_what_was_given_up_is_shown_and_tried_anew(
     client: Any, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await drain(world)
+    key = secrets.token_hex(4)
     await Clinic(client).patient()
     assert "1 versions to tell" in _outbox(settings, "status")
+    assert "1 in the first stage: does a worker, or worker --only events, run?" in _outbox(settings, "status")
     await drain(world)
-    key = secrets.token_hex(4)
+    await world.store.connection.collection(TOLD).insert_one({"_id": key, "waits": True, "at": 0})
+    shown = _outbox(settings, "status")
+    await world.store.connection.collection(TOLD).delete_one({"_id": key})
+    assert "outbox  1 versions to tell" in shown
+    assert "1 in the second, where messages are planned: does a worker, or worker --only messages, run?" in shown
+    assert "in the first" not in shown
     monkeypatch.setitem(PERFORMERS, "deed", _hopeless)
     await world.store.work.plan(None, "deed", key, 0)
     assert await perform(world, "deed", key) == "dead"

@@ -12,17 +12,16 @@ auditor1                       auditor         looks into the access record
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fhir_server.access.caller import Role
 from fhir_server.errors import Category, Problem
-from fhir_server.fhir.json import parse
 from fhir_server.services.authorization import accounts
 from fhir_server.services.world import World
 
 PASSWORD = "demo-clinic-2026"  # noqa: S105  of invented people on one's own machine
 CLINIC = "Organization/demo-clinic"
-_MOST_CLINICIANS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,12 @@ def role_of(username: str) -> Role:
     return next((one.role for one in _PEOPLE if one.username == username), Role.PRACTITIONER)
 
 
-async def demo_accounts(world: World) -> tuple[str, ...]:
-    """Make the accounts that are missing and whose people are there; the usernames of all that exist then."""
-    people = (*_PEOPLE, *await _clinicians(world))
+async def demo_accounts(world: World, clinicians: Mapping[str, str]) -> tuple[str, ...]:
+    """Make the accounts that are missing and whose people are there; the usernames of all that exist then.
+
+    :param clinicians: name by id of the Practitioners that the demo clinic may hold; no other gets an account.
+    """
+    people = (*_PEOPLE, *await _clinicians(world, clinicians))
     return tuple(
         [one.username for one in people if await accounts.named(world, one.username) or await _made(world, one)]
     )
@@ -76,12 +78,8 @@ async def _made(world: World, one: _Person) -> bool:
     return True
 
 
-async def _clinicians(world: World) -> list[_Person]:
-    rows = await world.store.resources.find("Practitioner", {}, sort=[("_id", 1)], limit=_MOST_CLINICIANS)
-    return [
-        _Person(
-            one["_id"], parse(bytes(one["body"]))["name"][0]["text"], Role.PRACTITIONER, f"Practitioner/{one['_id']}"
-        )
-        for one in rows
-        if one["_id"].startswith("dr-")
-    ]
+async def _clinicians(world: World, known: Mapping[str, str]) -> list[_Person]:
+    """Those of the known who are there, under the name that the demo gives them: what is stored may be anything."""
+    rows = await world.store.resources.find("Practitioner", {"_id": {"$in": list(known)}}, fields={"_id": 1})
+    there = {one["_id"] for one in rows}
+    return [_Person(id_, name, Role.PRACTITIONER, f"Practitioner/{id_}") for id_, name in known.items() if id_ in there]

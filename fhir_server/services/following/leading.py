@@ -56,7 +56,7 @@ class Leader:
         self._holder = secrets.token_hex(8)
         self._written: set[str] = set()
         self._woken = asyncio.Event()
-        self._poll = QUICK_SECONDS if world.settings.clock.startswith("x") else POLL_SECONDS
+        self._poll = QUICK_SECONDS if world.settings.clock.startswith(("x", "file:")) else POLL_SECONDS
 
     async def lead(self) -> None:
         """Lead whenever nobody else does."""

@@ -10,17 +10,23 @@ from fhir_server.services.world import World
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``untold``: versions to tell (counted to 10,000), ``lag``: how long the oldest waits (ms), ``work``: by kind and
-    state (due, running, waiting, dead).
+    """``first`` and ``second``: versions that the stages are to tell (each counted to 10,000), ``lag``: how long the
+    oldest waits (ms), ``work``: by kind and state (due, running, waiting, dead).
     """
 
-    untold: int
+    first: int
+    second: int
     lag: int
     work: Mapping[tuple[str, str], int]
+
+    @property
+    def untold(self) -> int:
+        """Versions to tell in both stages, counted to 10,000."""
+        return min(self.first + self.second, 10_000)
 
 
 async def status(world: World) -> Status:
     """How things are now."""
-    count, oldest = await world.store.outbox.lag()
+    first, second, oldest = await world.store.outbox.lag()
     now = world.clock()
-    return Status(count, max(0, now - oldest) if oldest is not None else 0, await world.store.work.counts(now))
+    return Status(first, second, max(0, now - oldest) if oldest is not None else 0, await world.store.work.counts(now))

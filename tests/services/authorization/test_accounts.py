@@ -143,6 +143,6 @@ async def test_the_database_holds_no_password_and_no_session_that_can_be_used(wo
 
 async def test_demo_accounts_are_made_once_and_only_for_people_who_are_there(world: World) -> None:
     clinic = await people(world)
-    first = await demo_accounts.demo_accounts(world)
-    assert await demo_accounts.demo_accounts(world) == first
+    first = await demo_accounts.demo_accounts(world, {})
+    assert await demo_accounts.demo_accounts(world, {}) == first
     assert clinic.tag not in str(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 
 from fhir_server.cli.clinic import clinic
 from fhir_server.cli.clinic_hours import FIRST_WEEK, holidays, vacation, windows
+from fhir_server.cli.clinic_people import _phone
 from fhir_server.fhir.models import issues_of
 from fhir_server.scheduling.availability import day_spans
 from fhir_server.services import terms
@@ -214,3 +216,19 @@ def test_invented_contact_details_only():
         phone, email = (one["value"] for one in patient["telecom"])
         assert "-555-01" in phone
         assert email.endswith("@example.org")
+
+
+def test_every_patient_has_a_number_of_their_own_that_is_kept_for_fiction():
+    numbers = [one["value"] for number in (1, 99, 100, 101, 200, 56_000) for one in _phone(number)]
+    assert len(set(numbers)) == len(numbers) == 6
+    patients = of_type(made(patients=450, days=0), "Patient")
+    everybody = [one["value"] for patient in patients for one in patient["telecom"] if one["system"] == "phone"]
+    assert len(set(everybody)) == len(everybody) == 450
+    assert all(re.fullmatch(r"\+1-[2-9][0-8]\d-555-01\d\d", one) for one in everybody)
+    assert list(_phone(1_000_000)) == []
+
+
+def test_the_patient_of_the_readme_speaks_as_it_does():
+    for seed in range(20):
+        (first,) = of_type(made(patients=1, days=0, seed=seed), "Patient")
+        assert first["communication"][0]["language"]["coding"][0]["code"] == "en"
