@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _UNITS = {"s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_FURTHEST = 100 * 365 * _UNITS["d"]
 _OFFSET = re.compile(r"([+-])(\d{1,9})(s|min|h|d)", re.ASCII)
 _FILE = "file:"
 _RATE = re.compile(r"x(\d{1,6})@(\d{1,14})", re.ASCII)
@@ -68,7 +69,11 @@ def clock_of(text: str) -> Callable[[], int]:
         return real
     if found := _OFFSET.fullmatch(text):
         sign, number, unit = found.groups()
-        return Moved(offset=int(f"{sign}{number}") * _UNITS[unit])
+        offset = int(f"{sign}{number}") * _UNITS[unit]
+        if abs(offset) > _FURTHEST:
+            msg = "not a clock within a hundred years"
+            raise ValueError(msg)
+        return Moved(offset=offset)
     if (found := _RATE.fullmatch(text)) and int(found[1]) > 0:
         return Moved(rate=int(found[1]), origin=int(found[2]))
     if text.startswith(_FILE) and Path(text.removeprefix(_FILE)).is_absolute():

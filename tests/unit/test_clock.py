@@ -16,7 +16,7 @@ def test_clocks_by_name() -> None:
     assert clock_of("+3d") == Moved(offset=3 * 86_400_000)
     assert clock_of("-90min") == Moved(offset=-90 * 60_000)
     assert clock_of("x600@1764170000000") == Moved(rate=600, origin=1764170000000)
-    for text in ("3d", "+3", "+3w", "x0@1", "x600", "x600@", "now", "+1d ", "x9999999@1"):
+    for text in ("3d", "+3", "+3w", "x0@1", "x600", "x600@", "now", "+1d ", "x9999999@1", "+36501d", "file:clock"):
         with pytest.raises(ValueError, match="not a clock"):
             clock_of(text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ import pytest
 from fhir_server.cli.clinic import clinic
 from fhir_server.cli.clinic_hours import FIRST_WEEK, holidays, vacation, windows
 from fhir_server.cli.clinic_people import _phone
+from fhir_server.cli.seed import clinic_date
 from fhir_server.fhir.models import issues_of
 from fhir_server.scheduling.availability import day_spans
 from fhir_server.services import terms
@@ -232,3 +233,9 @@ def test_the_patient_of_the_readme_speaks_as_it_does():
     for seed in range(20):
         (first,) = of_type(made(patients=1, days=0, seed=seed), "Patient")
         assert first["communication"][0]["language"]["coding"][0]["code"] == "en"
+
+
+def test_the_clinic_s_day_is_that_of_its_zone_and_of_the_clock():
+    late = int(datetime(2026, 11, 22, 3, tzinfo=UTC).timestamp() * 1000)
+    assert clinic_date(late) == date(2026, 11, 21)
+    assert clinic_date(late + 3 * 86_400_000) == date(2026, 11, 24)
