@@ -124,6 +124,31 @@ async def test_stop_and_start(practice: Practice, phone: Phone) -> None:
     assert entry["resource"]["provision"]["type"] == "permit"
 
 
+async def test_after_stop_nothing_is_texted(practice: Practice, phone: Phone) -> None:
+    booked = await _asked(practice)
+    assert "START" in await phone.say("STOP", "SM-stop")
+    assert "START" in await phone.say("STOP", "SM-stop"), "the same message again"
+    assert await phone.say("C") == ""
+    assert await _now(practice, booked) == ("booked", "accepted"), "it is done all the same"
+    for word in ("STOP", "hello?", "R", "NO", "CANCEL"):
+        assert await phone.say(word) == "", word
+    assert await _now(practice, booked) == ("cancelled", "declined")
+    assert "STOP" in await phone.say("HELP")
+    assert "STOP" in await phone.say("START")
+    assert "no appointment" in await phone.say("C")
+
+
+async def test_a_keyword_is_answered_in_its_own_language(practice: Practice, phone: Phone) -> None:
+    await _asked(practice, communication=[{"language": {"coding": [{"code": "es"}]}}])
+    await practice.person("other", communication=[{"language": {"coding": [{"code": "de"}]}}])
+    for word, says in (
+        ("ABMELDEN", "Sie erhalten"), ("ANMELDEN", "Sie erhalten"), ("HILFE", "Antworten Sie"), ("BAJA", "recibir"),
+        ("ALTA", "recibir"), ("AYUDA", "responda"),
+    ):  # fmt: skip
+        said = await phone.say(word)
+        assert says in said, (word, said)
+
+
 async def test_what_is_not_understood_is_asked_back_once(practice: Practice, phone: Phone) -> None:
     booked = await _asked(practice)
     assert "Reply C to confirm" in await phone.say("do I have to bring my card?")
