@@ -141,7 +141,7 @@ async def test_a_time_of_something_else_is_not_offered(practice: Practice, http:
     assert (await practice.client.get(f"Appointment/{booked['id']}")).json()["start"] == booked["start"]
 
 
-@pytest.mark.parametrize(("code", "words"), [("es", "Otros días"), ("de", "Andere Tage")])
+@pytest.mark.parametrize(("code", "words"), [("es", "Días con horas libres"), ("de", "Tage mit freien Zeiten")])
 async def test_in_the_patients_language(practice: Practice, http: Any, code: str, words: str) -> None:
     await practice.opened(rule("confirmation-request", 3, "d", "email"), part("notices", "Boolean", False))
     await practice.person(communication=[{"language": {"coding": [{"code": code}]}}])
