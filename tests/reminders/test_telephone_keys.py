@@ -11,7 +11,7 @@ import pytest
 from tests.builders.clinic import OWN, part
 from tests.builders.messages import Practice, rule
 from tests.builders.providers_calls import twilio
-from tests.reminders.test_told_offers import _offered
+from tests.reminders.test_told_offers import _held, _offered
 
 VOICE = {"url": f"{OWN}communication-preference", "extension": [part("channel", "Code", "voice")]}
 
@@ -118,6 +118,17 @@ async def test_of_an_offer_its_own_keys_are_asked_for(practice: Practice, http: 
     assert "To take it, press 1. To decline, press 2." in asked
     assert "You have an appointment" in await _press(http, _next(asked), "1")
     assert (await practice.client.get(f"Appointment/{entry['id']}")).json()["status"] == "booked"
+
+
+@pytest.mark.parametrize("digits", ["1", "2", "9"])
+async def test_an_offer_that_is_over_is_said_to_be(practice: Practice, http: Any, digits: str) -> None:
+    entry = await _offered(practice, extension=[VOICE])
+    path = _answer(practice)
+    await practice.until(_held(entry))
+    said = await _press(http, path, digits)
+    assert "that offer is over" in said
+    assert said.endswith("<Hangup/></Response>")
+    assert (await practice.client.get(f"Appointment/{entry['id']}")).json()["status"] == "waitlist"
 
 
 @pytest.mark.parametrize(("code", "says"), [("es", "No le hemos entendido"), ("de", "nicht verstanden")])

@@ -14,8 +14,8 @@ from fhir_server.remote.sending import NotSent
 from fhir_server.remote.sms import Text
 from fhir_server.remote.voice import gather, say
 from fhir_server.services.reminders import acts, delivery, links, requests
-from fhir_server.services.reminders.contents import VOICE_HOOK, Clinic, clinic_of, facts_of, zone_of
-from fhir_server.services.reminders.offers import OFFER
+from fhir_server.services.reminders.contents import VOICE_HOOK, Clinic, clinic_of, clinic_of_patient, facts_of, zone_of
+from fhir_server.services.reminders.offers import OFFER, ended
 from fhir_server.services.reminders.people import Person, person
 from fhir_server.services.reminders.replies import Reply, reply
 from fhir_server.services.reminders.reports import find, request_of
@@ -44,8 +44,10 @@ async def pressed(world: World, key: Keypress, id_: str, *, again: bool = False)
     who = acts.Patient(asked.patient, BY)
     visit = await acts.seen(world, who, asked.appointment)
     receiver = await person(world, world.store.resources, asked.patient, visit)
-    if visit is None or receiver is None:
+    if receiver is None:
         return _NOTHING
+    if visit is None:
+        return await _gone(world, asked, receiver)
     clinic = await clinic_of(world, visit)
     act = (_OFFERED if asked.kind == OFFER else _ACTS).get(key.digits, "")
     if not asked.is_for(visit.start):
@@ -59,6 +61,14 @@ async def pressed(world: World, key: Keypress, id_: str, *, again: bool = False)
     )
     url = f"{world.settings.issuer}{VOICE_HOOK}?id={call.id}&again=1"
     return f"<Response>{gather(said, receiver.language, url)}<Redirect>{escape(url)}</Redirect></Response>"
+
+
+async def _gone(world: World, asked: requests.Request, receiver: Person) -> str:
+    """The end of a call about an appointment that has no time any more: an offer that is over is said to be."""
+    found = await world.store.resources.get("Appointment", asked.appointment)
+    if asked.kind != OFFER or found is None or not ended(world, found, asked.patient):
+        return _NOTHING
+    return _last(receiver, _reply("offer-over", receiver, await clinic_of_patient(world, asked.patient)))
 
 
 async def _words(
