@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from fhir_server.errors import Category, problem
+from fhir_server.remote import causes
 
 TWILIO_SIGNATURE = "X-Twilio-Signature"
 SENDGRID_SIGNATURE = "X-Twilio-Email-Event-Webhook-Signature"
@@ -39,13 +40,17 @@ Status = Literal["sent", "delivered", "failed", "bounced", "opened", "clicked", 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``message_id`` is the provider's, as in ``Sent``; ``id`` is ours, where it is said back; ``reason`` is a code."""
+    """``message_id`` is the provider's, as in ``Sent``; ``id`` is ours, where it is said back.
+
+    ``reason`` is the provider's code, ``cause`` our word for why it did not arrive (:mod:`.causes`).
+    """
 
     message_id: str
     status: Status
     at: datetime
     reason: str = ""
     id: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +145,11 @@ def twilio_report(params: Mapping[str, str], now: datetime) -> Report | None:
         return None
     code = params.get("ErrorCode", "")
     if code == "21610":
-        return Report(sid, "unsubscribed", now, code)
-    reason = code or (params.get("CallStatus", "") if status == "failed" else "")
-    return Report(sid, status, _twilio_time(params.get("Timestamp", ""), now), reason)
+        return Report(sid, "unsubscribed", now, code, cause="unsubscribed")
+    failed = status == "failed"
+    ended = params.get("CallStatus", "") if failed else ""
+    at = _twilio_time(params.get("Timestamp", ""), now)
+    return Report(sid, status, at, code or ended, cause=causes.of_twilio(code, ended) if failed else "")
 
 
 def _twilio_time(text: str, now: datetime) -> datetime:
@@ -205,4 +212,5 @@ def _sendgrid_report(event: dict[str, Any]) -> Report | None:
     # The status alone: the words of a mail server may hold an address.
     reason = str(event.get("status") or event.get("type") or "")[:40] if failed else ""
     ours = event.get("id")
-    return Report(message.partition(".")[0], status, at, reason, ours if isinstance(ours, str) else "")
+    cause = causes.of_sendgrid(event) if failed else "unsubscribed" if status == "unsubscribed" else ""
+    return Report(message.partition(".")[0], status, at, reason, ours if isinstance(ours, str) else "", cause)

@@ -16,7 +16,7 @@ NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 """E.164."""
 
 _UNSUBSCRIBED = frozenset({"21610"})
-_NO_ADDRESS = frozenset({"21211", "21214", "21217", "21401", "21407", "21421", "21614", "21635", "13223", "13224"})
+NO_ADDRESS = frozenset({"21211", "21214", "21217", "21401", "21407", "21421", "21614", "21635", "13223", "13224"})
 _THROTTLED = frozenset({"20429", "14107", "30001"})
 """https://www.twilio.com/docs/api/errors"""
 
@@ -50,6 +50,6 @@ class Twilio:
         if code in _THROTTLED:
             raise NotSent("throttled", permanent=False)
         if answer.status_code >= 400:
-            reason = "invalid-address" if code in _NO_ADDRESS else "rejected"
+            reason = "invalid-address" if code in NO_ADDRESS else "rejected"
             raise NotSent("unsubscribed" if code in _UNSUBSCRIBED else reason, permanent=True)
         return Sent("twilio", field_of(answer, "sid"))

@@ -26,14 +26,26 @@ class Call:
     callback: str = ""
 
 
+def say(text: str, language: str) -> str:
+    """TwiML that speaks a text in a language (BCP 47)."""
+    return f"<Say language={quoteattr(VOICES.get(language.lower(), language))}>{escape(text)}</Say>"
+
+
+def gather(text: str, language: str, answer: str) -> str:
+    """TwiML that speaks a text and waits for one key, which is posted to a URL. What follows it is for none.
+
+    https://www.twilio.com/docs/voice/twiml/gather
+    """
+    asked = f'<Gather numDigits="1" timeout="{KEY_SECONDS}" action={quoteattr(answer)}>'
+    return f"{asked}{say(text, language)}</Gather>"
+
+
 def twiml(call: Call) -> str:
-    """What Twilio does in the call. https://www.twilio.com/docs/voice/twiml/gather"""
-    language = VOICES.get(call.language.lower(), call.language)
-    say = f"<Say language={quoteattr(language)}>{escape(call.text)}</Say>"
+    """What Twilio does in the call."""
     if not call.answer:
-        return f'<Response>{say}<Pause length="1"/>{say}</Response>'
-    gather = f'<Gather numDigits="1" timeout="{KEY_SECONDS}" action={quoteattr(call.answer)}>'
-    return f"<Response>{gather}{say}</Gather>{gather}{say}</Gather></Response>"
+        said = say(call.text, call.language)
+        return f'<Response>{said}<Pause length="1"/>{said}</Response>'
+    return f"<Response>{gather(call.text, call.language, call.answer) * 2}</Response>"
 
 
 @dataclass(frozen=True, slots=True)

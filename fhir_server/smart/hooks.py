@@ -106,8 +106,9 @@ async def _text(world: World, request: Request, body: bytes) -> Response:
 
 
 async def _key(world: World, request: Request, body: bytes) -> Response:
-    key = proofs.twilio_keypress(_twilio(world, request, body))
-    return Response(await calls.pressed(world, key, request.query_params.get("id", "")), media_type=XML)
+    key, query = proofs.twilio_keypress(_twilio(world, request, body)), request.query_params
+    said = await calls.pressed(world, key, query.get("id", ""), again=query.get("again") == "1")
+    return Response(said, media_type=XML)
 
 
 async def _events(world: World, request: Request, body: bytes) -> Response:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import HTTP
-from itertools import groupby
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,7 +20,7 @@ from fhir_server.errors import Problem
 from fhir_server.log import get_logger
 from fhir_server.remote import throttle
 from fhir_server.services.reminders import use_link
-from fhir_server.services.reminders.use_link import Opened
+from fhir_server.services.reminders.use_link import Choice, Opened
 from fhir_server.services.world import World
 from fhir_server.smart import requests
 from fhir_server.smart.answers import Entrance
@@ -67,22 +66,21 @@ async def _served(world: World, request: Request) -> Response:
     wait = await throttle.allow(world.settings, f"link:address:{address}", LIMIT)
     if wait:
         return _plain("many", 429, LANGUAGE, secure=_secure(world), retry=str(int(wait) + 1))
-    text = request.path_params["text"]
+    text, day = request.path_params["text"], request.query_params.get("from", "")
     if request.method == "POST":
-        return await _use(world, text, await _form(request), address)
-    opened = await use_link.look(world, text, network=address)
+        return await _use(world, text, await _form(request), day, address)
+    opened = await use_link.look(world, text, day=day, network=address)
     return _unknown(world) if opened is None else _page(world, opened)
 
 
-async def _use(world: World, text: str, form: Mapping[str, str], address: str) -> Response:
-    proposal = form.get("time", "")
+async def _use(world: World, text: str, form: Mapping[str, str], day: str, address: str) -> Response:
     try:
-        opened = await use_link.use(world, text, _act(form), proposal, network=address)
+        opened = await use_link.use(world, text, _act(form), form.get("time", ""), day=day, network=address)
     except Problem as refused:
         if refused.category.status == 503:
             return _plain("away", 503, LANGUAGE, secure=_secure(world), retry="5")
-        again = await use_link.look(world, text, network=address)
-        return _unknown(world) if again is None else _refused(world, again, refused, chose=bool(proposal))
+        again = await use_link.look(world, text, day=day, network=address)
+        return _unknown(world) if again is None else _refused(world, again, refused)
     return _unknown(world) if opened is None else _page(world, opened)
 
 
@@ -128,37 +126,39 @@ def _page(world: World, opened: Opened, fault: str = "", status: int = 200) -> R
     if opened.state == "open":
         title, button = t[f"{act}_title"], t[f"{act}_button"]
         note = t.get(f"{act}_hint", "")
-        if act == "reschedule" and not opened.times:
-            button, note = "", t["reschedule_none"]
+        if act == "reschedule" and not opened.choice.times:
+            button, note = "", t["reschedule_none_then" if _elsewhere(opened) else "reschedule_none"]
     elif opened.state == "used":
         title, note = t[f"{opened.link.outcome}_title"], t[opened.link.outcome]
     else:
         note, status = t[opened.state], 410
-    return _rendered(world, opened, status, title=title, note=note, button=button, fault=fault)
+    return _rendered(
+        world, opened, status, title=title, note=note, button=button, fault=fault, choice=opened.choice
+    )  # fmt: skip
 
 
-def _refused(world: World, opened: Opened, refused: Problem, *, chose: bool) -> Response:
+def _elsewhere(opened: Opened) -> bool:
+    return bool(opened.choice.earlier or opened.choice.later)
+
+
+def _refused(world: World, opened: Opened, refused: Problem) -> Response:
     t = TEXTS[opened.language]
     if opened.state != "open":
         return _page(world, opened)
-    if use_link.is_taken(refused) and opened.link.act == "reschedule":
-        fault = t["reschedule_taken" if chose else "reschedule_choose"]
-        return _page(world, opened, fault, refused.category.status)
-    fault = t["late" if use_link.is_late(refused) else "failed"]
+    reason = use_link.reason(refused)
+    if opened.link.act == "reschedule" and reason in {"taken", "choose", "not_offered"}:
+        return _page(world, opened, t[f"reschedule_{reason}"], refused.category.status)
+    fault = t["late" if reason == "late" else "failed"]
     title = t[f"{opened.link.act}_title"]
-    return _rendered(world, opened, refused.category.status, title=title, note="", button="", fault=fault)
+    return _rendered(
+        world, opened, refused.category.status, title=title, note="", button="", fault=fault, choice=Choice()
+    )  # fmt: skip
 
 
 def _rendered(world: World, opened: Opened, status: int, **values: Any) -> Response:
-    numbered = [
-        {"number": number, "proposal": one.proposal, "day": one.day, "time": one.time}
-        for number, one in enumerate(opened.times, 1)
-    ]
-    times = [(day, list(listed)) for day, listed in groupby(numbered, key=lambda one: one["day"])]
     return render(
         "link.html", status, secure=_secure(world), language=opened.language, texts=TEXTS[opened.language],
-        said=opened.said, times=times if values["button"] else [], act=opened.link.act, phone=opened.clinic.phone,
-        **values,
+        said=opened.said, act=opened.link.act, phone=opened.clinic.phone, **values,
     )  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def _plain(name: str, status: int, language: str, *, secure: bool, retry: str = 
     t = TEXTS[language]
     answer = render(
         "link.html", status, secure=secure, language=language, texts=t, title=t[title or f"{name}_title"],
-        note=t[name], button="", fault="", said={}, times=[], act="", phone="",
+        note=t[name], button="", fault="", said={}, choice=Choice(), act="", phone="",
     )  # fmt: skip
     if retry:
         answer.headers["Retry-After"] = retry

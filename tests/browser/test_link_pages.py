@@ -89,6 +89,10 @@ async def test_another_time_with_the_keyboard(mail: Mail, page: Page) -> None:
     await page.goto(await mail.link("reschedule"))
     assert await _heading(page) == "Choose another time"
     await check(page, "link-reschedule")
+    day = await page.locator("nav a").nth(1).inner_text()
+    await page.locator("nav a").nth(1).focus()
+    await page.keyboard.press("Enter")
+    await page.locator("nav a[aria-current]", has_text=day).wait_for()
     await page.locator("button").click()
     await page.locator("[role=alert]").wait_for()
     assert "Choose one of the times." in await page.locator("[role=alert]").inner_text()

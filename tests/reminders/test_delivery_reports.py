@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fhir_server.services.reminders.communications import events
@@ -57,6 +58,32 @@ async def test_failed_goes_by_the_next_channel(practice: Practice, http: Any) ->
     assert found == {"sms": "not-done", "email": "completed"}
     (request,) = await practice.requests(booked["id"])
     assert request["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "word"),
+    [
+        ("30003", "unreachable", "recipient-unavailable"), ("30005", "invalid-address", "invalid-phone-number"),
+        ("30008", "not-delivered", "unknown"),
+    ],
+)  # fmt: skip
+async def test_why_it_failed_is_kept_apart(practice: Practice, http: Any, code: str, text: str, word: str) -> None:
+    booked, sent = await _one_text(practice)
+    form = {"MessageSid": "SM1", "MessageStatus": "undelivered", "ErrorCode": code}
+    assert (await twilio(http, f"/hooks/twilio/status?id={sent['id']}", form)).status_code == 204
+    (after,) = [one for one in await practice.communications(booked["id"]) if one["id"] == sent["id"]]
+    assert (after["statusReason"]["text"], after["statusReason"]["coding"][0]["code"]) == (text, word)
+
+
+async def test_a_failure_after_it_was_delivered_sends_nothing_again(practice: Practice, http: Any) -> None:
+    booked, sent = await _one_text(practice)
+    path = f"/hooks/twilio/status?id={sent['id']}"
+    for state in ("delivered", "failed", "failed"):
+        assert (await twilio(http, path, {"MessageSid": "SM1", "MessageStatus": state})).status_code == 204
+        await practice.drained()
+    assert practice.sent("email") == []
+    (after,) = await practice.communications(booked["id"])
+    assert (after["status"], [name for name, _ in events(after)]) == ("completed", ["sent", "delivered", "failed"])
 
 
 async def test_a_bounced_mail_and_a_complaint(practice: Practice, http: Any) -> None:

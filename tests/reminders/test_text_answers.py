@@ -1,4 +1,4 @@
-"""Answers by text message and telephone key, in three languages."""
+"""Answers by text message, in three languages."""
 
 from __future__ import annotations
 
@@ -124,6 +124,31 @@ async def test_stop_and_start(practice: Practice, phone: Phone) -> None:
     assert entry["resource"]["provision"]["type"] == "permit"
 
 
+async def test_after_stop_nothing_is_texted(practice: Practice, phone: Phone) -> None:
+    booked = await _asked(practice)
+    assert "START" in await phone.say("STOP", "SM-stop")
+    assert "START" in await phone.say("STOP", "SM-stop"), "the same message again"
+    assert await phone.say("C") == ""
+    assert await _now(practice, booked) == ("booked", "accepted"), "it is done all the same"
+    for word in ("STOP", "hello?", "R", "NO", "CANCEL"):
+        assert await phone.say(word) == "", word
+    assert await _now(practice, booked) == ("cancelled", "declined")
+    assert "STOP" in await phone.say("HELP")
+    assert "STOP" in await phone.say("START")
+    assert "no appointment" in await phone.say("C")
+
+
+async def test_a_keyword_is_answered_in_its_own_language(practice: Practice, phone: Phone) -> None:
+    await _asked(practice, communication=[{"language": {"coding": [{"code": "es"}]}}])
+    await practice.person("other", communication=[{"language": {"coding": [{"code": "de"}]}}])
+    for word, says in (
+        ("ABMELDEN", "Sie erhalten"), ("ANMELDEN", "Sie erhalten"), ("HILFE", "Antworten Sie"), ("BAJA", "recibir"),
+        ("ALTA", "recibir"), ("AYUDA", "responda"),
+    ):  # fmt: skip
+        said = await phone.say(word)
+        assert says in said, (word, said)
+
+
 async def test_what_is_not_understood_is_asked_back_once(practice: Practice, phone: Phone) -> None:
     booked = await _asked(practice)
     assert "Reply C to confirm" in await phone.say("do I have to bring my card?")
@@ -200,32 +225,3 @@ async def test_who_did_what_is_in_the_record(practice: Practice, phone: Phone) -
     last = (await practice.world.store.resources.get("Appointment", booked["id"])) or pytest.fail("gone")
     by = last.extra["by"]
     assert (by["client"], by["role"], by["fhir_user"]) == ("text-message", "patient", f"Patient/{practice.id('pat')}")
-
-
-@pytest.mark.parametrize(
-    ("digits", "says", "state"),
-    [
-        ("1", "confirmed", ("booked", "accepted")), ("2", "text message", ("booked", "needs-action")),
-        ("3", "cancelled", ("cancelled", "declined")), ("9", "press 1", ("booked", "needs-action")),
-        ("", "press 1", ("booked", "needs-action")),
-    ],
-)  # fmt: skip
-async def test_keys_of_the_telephone(
-    practice: Practice, http: Any, digits: str, says: str, state: tuple[str, str]
-) -> None:
-    await practice.opened(rule("confirmation-request", 3, "d", "voice"), part("notices", "Boolean", False))
-    await practice.person()
-    booked = await practice.booked("14:00", day=10)
-    await practice.until(practice.at("14:01", 7))
-    (call,) = practice.sent("voice")
-    form = {"CallSid": "CA1", "Digits": digits}
-    path = call.answer.removeprefix("http://fhir.test")
-    for _ in range(2):
-        answer = await twilio(http, path, form)
-        assert answer.status_code == 200, answer.text
-        assert says in answer.text
-        assert answer.text.startswith('<Response><Say language="en-US">')
-    assert await _now(practice, booked) == state
-    assert (await twilio(http, path, form, token="wrong")).status_code == 403
-    gone = await twilio(http, "/hooks/twilio/voice?id=nothing", form)
-    assert gone.text == "<Response><Hangup/></Response>"

@@ -39,6 +39,18 @@ async def _offered(practice: Practice, **person: Any) -> dict[str, Any]:
     return found
 
 
+def _held(entry: dict[str, Any]) -> str:
+    """When an offer ends."""
+    found = next(one["valueInstant"] for one in entry["extension"] if one["url"].endswith("/held-until"))
+    return f"{found[:-1].split('.')[0]}+00:00"
+
+
+async def _participation(practice: Practice, booked: dict[str, Any]) -> str:
+    """How the patient takes part."""
+    found = (await practice.client.get(f"Appointment/{booked['id']}")).json()
+    return next(str(one["status"]) for one in found["participant"] if one["actor"]["reference"].startswith("Patient/"))
+
+
 async def _status(practice: Practice, entry: dict[str, Any]) -> str:
     return str((await practice.client.get(f"Appointment/{entry['id']}")).json()["status"])
 
@@ -60,7 +72,7 @@ async def test_declined_by_text(practice: Practice, phone: Phone) -> None:
     entry = await _offered(practice)
     assert "stay on the waiting list" in await phone.say("NO")
     assert await _status(practice, entry) == "waitlist"
-    assert "no appointment" in await phone.say("YES")
+    assert "offer is over" in await phone.say("YES")
     assert await _status(practice, entry) == "waitlist"
 
 
@@ -90,14 +102,95 @@ async def test_what_is_over_cannot_be_taken(practice: Practice, http: Any, phone
     entry = await _offered(practice)
     link = re.search(r"http://fhir\.test(/a/[\w-]{24})", practice.texts()[0])
     assert link
-    held = next(one["valueInstant"] for one in entry["extension"] if one["url"].endswith("/held-until"))
-    await practice.until(held[:-1].split(".")[0] + "+00:00")
+    await practice.until(_held(entry))
     await practice.drained()
     assert await _status(practice, entry) == "waitlist"
     assert "no longer held" in practice.texts()[-1]
     assert (await http.post(link[1], data={"act": "accept"})).status_code == 410
-    await phone.say("YES")
+    assert "offer is over" in await phone.say("YES")
+    assert "offer is over" in await phone.say("NO")
     assert await _status(practice, entry) == "waitlist"
+
+
+@pytest.mark.parametrize(("code", "word", "says"), [("es", "SÍ", "ha terminado"), ("de", "Ja", "ist vorbei")])
+async def test_what_is_over_is_said_in_their_language(
+    practice: Practice, phone: Phone, code: str, word: str, says: str
+) -> None:
+    entry = await _offered(practice, communication=[{"language": {"coding": [{"code": code}]}}])
+    await practice.until(_held(entry))
+    assert says in await phone.say(word)
+
+
+async def _moving_up(practice: Practice) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What somebody has, and their entry that is offered an earlier time; both were told by text."""
+    await practice.opened(part("notices", "Boolean", True), part("reminders", "Boolean", False), NO_NIGHT)
+    mobile = [{"system": "phone", "use": "mobile", "value": practice.number}]
+    who = await practice.person(telecom=mobile)
+    other = await practice.person("other", telecom=[])
+    await practice.drained()
+    kept = await practice.booked("14:00", who, day=6)
+    body = parameters(
+        patient=("Reference", {"reference": who}),
+        service=("Reference", {"reference": f"HealthcareService/{practice.id('visit')}"}),
+        keep_appointment=("Reference", {"reference": f"Appointment/{kept['id']}"}),
+    )
+    joined = await practice.client.post("Appointment/$join-waitlist", json=body)
+    assert joined.status_code == 201, joined.text
+    given_up = await practice.booked("14:00", other, day=3)
+    await practice.drained()
+    await practice.act(given_up["id"], "$cancel")
+    await practice.drained()
+    entry: dict[str, Any] = (await practice.client.get(f"Appointment/{joined.json()['id']}")).json()
+    assert (entry["status"], len(practice.texts())) == ("pending", 2), practice.texts()
+    return kept, entry
+
+
+async def test_no_declines_the_offer_beside_an_appointment_that_is_near(practice: Practice, phone: Phone) -> None:
+    kept, entry = await _moving_up(practice)
+    assert "stay on the waiting list" in await phone.say("NO")
+    assert await _status(practice, entry) == "waitlist"
+    assert await _status(practice, kept) == "booked"
+    assert "did not understand" in await phone.say("NO"), "there is no offer any more"
+    assert await _status(practice, kept) == "booked"
+
+
+async def test_yes_asks_which_beside_an_appointment_that_is_near(practice: Practice, phone: Phone) -> None:
+    kept, entry = await _moving_up(practice)
+    question = await phone.say("YES")
+    assert "1: " in question
+    assert "2: " in question
+    assert (await _status(practice, entry), await _status(practice, kept)) == ("pending", "booked")
+    assert "you have an appointment" in await phone.say("1")
+    assert await _status(practice, entry) == "booked"
+
+
+async def test_a_late_yes_does_not_confirm_what_is_near(practice: Practice, phone: Phone) -> None:
+    kept, entry = await _moving_up(practice)
+    await practice.until(_held(entry))
+    assert await _status(practice, entry) == "waitlist"
+    assert "offer is over" in await phone.say("YES")
+    assert await _participation(practice, kept) == "needs-action"
+    assert "thank you" in await phone.say("C"), "said once; then it is about what they have"
+    assert await _participation(practice, kept) == "accepted"
+
+
+async def test_no_asks_which_of_two_offers(practice: Practice, phone: Phone) -> None:
+    first = await _offered(practice)
+    sibling = await practice.person("ben")
+    body = parameters(
+        patient=("Reference", {"reference": sibling}),
+        service=("Reference", {"reference": f"HealthcareService/{practice.id('visit')}"}),
+    )
+    joined = (await practice.client.post("Appointment/$join-waitlist", json=body)).json()
+    booked = await practice.booked("14:00", f"Patient/{practice.id('other')}", day=20)
+    await practice.drained()
+    await practice.act(booked["id"], "$cancel")
+    await practice.drained()
+    assert (await _status(practice, first), await _status(practice, joined)) == ("pending", "pending")
+    question = await phone.say("NO")
+    assert re.search("1: .*Pat.*2: .*Ben", question, re.DOTALL), question
+    assert "stay on the waiting list" in await phone.say("2")
+    assert (await _status(practice, first), await _status(practice, joined)) == ("pending", "waitlist")
 
 
 @pytest.mark.parametrize(

@@ -81,23 +81,59 @@ def test_sendgrids_events_are_theirs_and_new(sendgrid: tuple[str, ec.EllipticCur
         ({"MessageSid": "SM1", "MessageStatus": "read"}, Report("SM1", "opened", NOW)),
         (
             {"MessageSid": "SM1", "MessageStatus": "undelivered", "ErrorCode": "30003"},
-            Report("SM1", "failed", NOW, "30003"),
+            Report("SM1", "failed", NOW, "30003", cause="unreachable"),
         ),
         (
             {"MessageSid": "SM1", "MessageStatus": "failed", "ErrorCode": "21610"},
-            Report("SM1", "unsubscribed", NOW, "21610"),
+            Report("SM1", "unsubscribed", NOW, "21610", cause="unsubscribed"),
         ),
         ({"CallSid": "CA1", "CallStatus": "ringing"}, None),
         (
             {"CallSid": "CA1", "CallStatus": "completed", "Timestamp": "Thu, 26 Nov 2026 11:00:00 +0000"},
             Report("CA1", "delivered", NOW.replace(hour=11)),
         ),
-        ({"CallSid": "CA1", "CallStatus": "no-answer"}, Report("CA1", "failed", NOW, "no-answer")),
-        ({"CallSid": "CA1", "CallStatus": "busy", "Timestamp": "?"}, Report("CA1", "failed", NOW, "busy")),
+        (
+            {"CallSid": "CA1", "CallStatus": "no-answer"},
+            Report("CA1", "failed", NOW, "no-answer", cause="no-answer"),
+        ),
+        (
+            {"CallSid": "CA1", "CallStatus": "busy", "Timestamp": "?"},
+            Report("CA1", "failed", NOW, "busy", cause="busy"),
+        ),
     ],
 )
 def test_what_twilio_says_of_a_message(params: dict[str, str], report: Report | None) -> None:
     assert twilio_report(params, NOW) == report
+
+
+@pytest.mark.parametrize(
+    ("params", "cause"),
+    [
+        ({"ErrorCode": "30005"}, "invalid-address"), ({"ErrorCode": "30006"}, "invalid-address"),
+        ({"ErrorCode": "21211"}, "invalid-address"), ({"ErrorCode": "30007"}, "rejected"),
+        ({"ErrorCode": "30008"}, "not-delivered"), ({}, "not-delivered"),
+    ],
+)  # fmt: skip
+def test_why_a_text_did_not_arrive(params: dict[str, str], cause: str) -> None:
+    found = twilio_report({"MessageSid": "SM1", "MessageStatus": "undelivered", **params}, NOW)
+    assert found is not None
+    assert found.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("event", "cause"),
+    [
+        ({"event": "bounce", "type": "bounce", "status": "5.1.1"}, "invalid-address"),
+        ({"event": "bounce", "type": "blocked", "status": "5.7.1"}, "not-delivered"),
+        ({"event": "bounce", "type": "bounce", "status": "4.2.2"}, "not-delivered"),
+        ({"event": "dropped", "reason": "Bounced Address"}, "invalid-address"),
+        ({"event": "dropped", "reason": "Unsubscribed Address"}, "unsubscribed"),
+        ({"event": "dropped", "reason": "Recipient List over Package Quota"}, "not-delivered"),
+    ],
+)  # fmt: skip
+def test_why_an_email_did_not_arrive(event: dict[str, str], cause: str) -> None:
+    (found,) = sendgrid_reports(json.dumps([_event(**event)]).encode())
+    assert found.cause == cause
 
 
 def test_what_a_person_answers() -> None:

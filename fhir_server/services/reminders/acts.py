@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from fhir_server.access import scopes
 from fhir_server.access.caller import Caller, Role
 from fhir_server.access.record import MINOR, SUCCESS, Accessed, by, stamp
-from fhir_server.errors import Problem
+from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.parameters import Moment
-from fhir_server.scheduling.civil import local_day
 from fhir_server.services import cancel as cancelling
 from fhir_server.services import reschedule as moving
 from fhir_server.services import resources
 from fhir_server.services.access import about
 from fhir_server.services.access.policy import OWN, AccessPolicy
 from fhir_server.services.actors import reference_of
+from fhir_server.services.booking import LAST_INSTANT
 from fhir_server.services.candidates import Criteria
 from fhir_server.services.find import find
 from fhir_server.services.free_time import Free
+from fhir_server.services.proposals import proposal_id
 from fhir_server.services.reminders.people import MEDIUM_SYSTEM
 from fhir_server.services.reminders.requests import coded, id_of
 from fhir_server.services.reminders.visits import Visit, visit_of
 from fhir_server.services.versions import instant, version_of
 from fhir_server.services.waitlist import answer as waitlist
-from fhir_server.services.wishes import of_appointment
+from fhir_server.services.wishes import of_appointment, of_proposal
 from fhir_server.services.world import World
 from fhir_server.settings import CANONICAL
 from fhir_server.store.resources import Stored
@@ -38,10 +38,11 @@ from fhir_server.store.unit import Unit
 
 SCOPES = scopes.parse("patient/Appointment.rus patient/Slot.rs patient/Schedule.rs patient/HealthcareService.rs")
 PATIENT_REASON = {"coding": [{"system": f"{CANONICAL}CodeSystem/cancellation-reason", "code": "patient-request"}]}
-DAYS = 21
-"""How far ahead other times are offered."""
+AHEAD_SECONDS = 180 * 86400
+"""How far ahead other times are offered where the policy states no horizon."""
 
-MOST_TIMES = 30
+MOST_TIMES = 10_000
+"""More than the starts of the days that are looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +131,71 @@ async def answer_offer(world: World, who: Patient, appointment: str, start: int,
     return await _recorded(mine, who, caller, interaction, appointment, answer(mine, caller, appointment, named))
 
 
-async def times(world: World, who: Patient, visit: Visit) -> list[Free]:
-    """Other times with the same people for the same service, the next ones first."""
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Other times in a window; ``next``: from when on (epoch seconds) there may be more, None where there are none."""
+
+    times: tuple[Free, ...]
+    next: int | None
+
+
+def latest(world: World, visit: Visit) -> int:
+    """The last second at which a visit may start that is moved now."""
+    horizon = visit.policy.horizon
+    return min(world.now() + (AHEAD_SECONDS if horizon is None else horizon), LAST_INSTANT - 60 * 86400)
+
+
+async def times(world: World, who: Patient, visit: Visit, low: int, high: int) -> Others:
+    """Other times with the same people for the same service that start in ``[low, high)``, the next ones first."""
+    low = max(low, world.now())
+    if low >= high:
+        return Others((), None)
     mine, _ = await _as(world, who, "$find")
     wish = await of_appointment(mine, visit.resource)
     if not wish.schedules:
-        return []
-    first = local_day(visit.zone, world.now())
+        return Others((), None)
+    duration = visit.end - visit.start
     asked = Criteria(
-        Moment("", world.now(), None),
-        Moment("", None, first + timedelta(days=DAYS)),
+        Moment("", low, None),
+        Moment("", high + duration, None),
         services=(wish.service.id,) if wish.service else (),
         schedules=tuple(one.id for one in wish.schedules),
         patients=(who.reference,),
-        duration=visit.end - visit.start,
+        duration=duration,
         modality=visit.modality,
         ignore=frozenset({visit.reference}),
     )
     found = await find(mine, asked, count=MOST_TIMES)
-    return [one for one in found.times if one.start != visit.start]
+    if not found.times:
+        return Others((), found.next_available.start if found.next_available else None)
+    return Others(tuple(one for one in found.times if one.start < high and one.start != visit.start), high)
+
+
+async def check_offered(world: World, who: Patient, visit: Visit, proposal: str) -> None:
+    """Whether a time is one of the other times.
+
+    :raises Problem: 409 ``slot-taken`` for one that is not free any more, 422 ``not-offered`` for what never was one.
+    """
+    mine, _ = await _as(world, who, "$find")
+    strange = problem(Category.RULE, "this time is not offered for this appointment", "time", "not-offered")
+    try:
+        wanted = await of_proposal(mine, proposal, "time")
+    except Problem:
+        raise strange from None
+    if not world.now() < wanted.start <= latest(world, visit):
+        raise strange
+    others = await times(world, who, visit, wanted.start, wanted.start + 1)
+    if proposal in {proposal_id(one, (who.reference,)) for one in others.times}:
+        return
+    own = await of_appointment(mine, visit.resource)
+    if (
+        {one.id for one in wanted.schedules} != {one.id for one in own.schedules}
+        or (wanted.service and own.service and wanted.service.id != own.service.id)
+        or wanted.end - wanted.start != visit.end - visit.start
+        or set(wanted.patients) - {who.reference}
+    ):
+        raise strange
+    raise problem(Category.CONFLICT, "this time is not free any more", "time", "slot-taken")
 
 
 async def opt(world: World, who: Patient, medium: str, *, permitted: bool) -> None:

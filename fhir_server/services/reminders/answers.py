@@ -8,7 +8,7 @@ asked back once, and then left alone. A message that comes twice gets the same r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fhir_server.errors import Problem
@@ -16,15 +16,15 @@ from fhir_server.log import get_logger
 from fhir_server.messages.facts import Choice, Facts
 from fhir_server.messages.rendering import render
 from fhir_server.messages.segments import plain
-from fhir_server.messages.templates import Kind
+from fhir_server.messages.templates import LANGUAGES, Kind
 from fhir_server.remote.reports import InboundText
 from fhir_server.search.query import TokenIn
 from fhir_server.services.reminders import acts, links, offers
 from fhir_server.services.reminders.contents import Clinic, clinic_of, clinic_of_patient, facts_of, zone_of
-from fhir_server.services.reminders.people import Person, e164, person
+from fhir_server.services.reminders.people import Person, e164, person, receiver, records
 from fhir_server.services.reminders.replies import Reply, reply
 from fhir_server.services.reminders.visits import Visit
-from fhir_server.services.reminders.words import Act, answer_of
+from fhir_server.services.reminders.words import Act, Answer, answer_of
 from fhir_server.services.world import World
 from fhir_server.store.conversations import About, Conversation, Question
 from fhir_server.store.search import to_filter
@@ -34,6 +34,9 @@ NEAR_SECONDS = 7 * 86400
 
 REMEMBERED_SECONDS = 86400
 """How long a question stays open, and after how long somebody is asked back again."""
+
+ABOUT = frozenset({"confirm", "reschedule", "cancel", "decline"})
+"""What is answered about an appointment, or a time that is offered."""
 
 AHEAD_SECONDS = 60 * 86400
 MOST = 9
@@ -85,18 +88,38 @@ async def hear(world: World, text: InboundText) -> str:
 async def _answer(world: World, talk: Conversation, number: str, text: InboundText) -> Said:
     answer = answer_of(text.text)
     people = list(dict.fromkeys([*(one.patient for one in reversed(talk.about)), *await _owners(world, number)]))
-    if answer.act in {"stop", "start"}:
-        return await _opt(world, people, permitted=answer.act == "start")
-    options = await _options(world, talk, people)
+    if answer.act == "help":
+        return await _help(world, people, answer.language)
+    closed = await _closed(world, people)
+    if answer.act == "start":
+        return await _opt(world, people, answer.language, permitted=True)
+    said = (
+        await _opt(world, people, answer.language, permitted=False)
+        if answer.act == "stop"
+        else await _understood(world, talk, people, answer, text.message_id)
+    )
+    # Whoever wants no texts gets none, not even about what their answer did.
+    return Said("", talk.question, talk.asked) if closed else said
+
+
+async def _understood(world: World, talk: Conversation, people: Sequence[str], answer: Answer, message_id: str) -> Said:
+    """What an answer about an appointment does."""
+    options = [_spoken(one, answer.language) for one in await _options(world, talk, people)]
+    offered = [one for one in options if one.offered]
     question = talk.question
     if question and question.at + REMEMBERED_SECONDS <= world.now():
         question = None
     act: Act = question.act if question and answer.act == "number" else answer.act  # type: ignore[assignment]
+    if act in ABOUT and not offered and (over := await _over(world, talk, options, answer, act)):
+        return over
     if act == "decline":
-        act = _declined(options)
-    if act in {"confirm", "reschedule", "cancel"}:
+        # Nothing but an offer can be declined, whatever else is near.
+        if not offered:
+            return await _ask_back(world, talk, options)
+        options = offered
+    if act in ABOUT:
         listed = _listed(question, options) if question and answer.number else None
-        return await _choose(world, talk, options, listed, act, answer.number, text.message_id)
+        return await _choose(world, talk, options, listed, act, answer.number, message_id)
     return await _ask_back(world, talk, options)
 
 
@@ -115,7 +138,7 @@ async def _choose(
     """
     if not options:
         return Said("") if not talk.about else await _nothing(world, talk)
-    near = _near(options)
+    near = list(options) if act == "decline" else _near(options)
     if listed is not None:
         chosen = listed[number - 1] if 0 < number <= len(listed) else None
     else:
@@ -124,11 +147,6 @@ async def _choose(
         return Said(await _do(world, chosen, act, message_id))
     question = Question(act, tuple(one.about for one in near), world.now())
     return Said(await _which(near, options), question)
-
-
-def _declined(options: Sequence[Option]) -> Act:
-    """What *no* means: an offer is declined; of a booked appointment it could mean several things."""
-    return "cancel" if options and all(one.offered for one in _near(options)) else "unknown"
 
 
 async def _do(world: World, option: Option, act: Act, message_id: str) -> str:
@@ -200,8 +218,46 @@ async def _nothing(world: World, talk: Conversation) -> Said:
     return Said(plain(reply("nothing", who.language, clinic=clinic.name, phone=clinic.phone)))
 
 
-async def _opt(world: World, people: Sequence[str], *, permitted: bool) -> Said:
-    """No texts any more, or texts again, for everybody at the number."""
+async def _over(world: World, talk: Conversation, options: Sequence[Option], answer: Answer, act: Act) -> Said | None:
+    """What is said to somebody who answers an offer that is over; None if they mean something else.
+
+    With nothing else to answer that is what they mean. Else it is within a day, and said once: whoever then says
+    it again means what they have.
+    """
+    last = talk.about[-1] if talk.about else None
+    found = await world.store.resources.get("Appointment", last.appointment) if last else None
+    if last is None or found is None or not (outcome := offers.ended(world, found, last.patient)):
+        return None
+    who = await person(world, world.store.resources, last.patient)
+    if who is None:
+        return None
+    clinic = await clinic_of_patient(world, last.patient)
+    language = _language(who.language, answer.language)
+    text = plain(reply("offer-over", language, clinic=clinic.name, phone=clinic.phone))
+    if options:
+        meant = act in {"confirm", "decline"} and not answer.number and outcome != "declined"
+        recent = last.at + REMEMBERED_SECONDS > world.now()
+        if not meant or not recent or (talk.heard and talk.heard[-1][1] == text):
+            return None
+    return Said(text, None, talk.asked)
+
+
+async def _help(world: World, people: Sequence[str], language: str) -> Said:
+    """Who writes, which words are understood, and whom to call."""
+    for patient in people:
+        who = await person(world, world.store.resources, patient)
+        if who is not None:
+            clinic = await clinic_of_patient(world, patient)
+            spoken = _language(who.language, language)
+            return Said(plain(reply("help", spoken, clinic=clinic.name, phone=clinic.phone)))
+    return Said("")
+
+
+async def _opt(world: World, people: Sequence[str], language: str, *, permitted: bool) -> Said:
+    """No texts any more, or texts again, for everybody at the number.
+
+    :param language: of the word, empty where it may be any.
+    """
     text = ""
     for patient in people:
         who = await person(world, world.store.resources, patient)
@@ -210,8 +266,25 @@ async def _opt(world: World, people: Sequence[str], *, permitted: bool) -> Said:
         await acts.opt(world, acts.Patient(patient, BY), "sms", permitted=permitted)
         facts = Facts((await clinic_of_patient(world, patient)).name)
         kind: Kind = "opted-in" if permitted else "opted-out"
-        text = text or render(kind, who.language, facts, None, world.zone).sms
+        text = text or render(kind, _language(who.language, language), facts, None, world.zone).sms
     return Said(text)
+
+
+async def _closed(world: World, people: Sequence[str]) -> bool:
+    """Whether everybody at the number said that they want no texts."""
+    known = await records(world, world.store.resources, people)
+    found = [who for one in people if (who := receiver(world, one, known.get(one)))]
+    return bool(found) and all("sms" in one.declined for one in found)
+
+
+def _language(language: str, words: str) -> str:
+    """The language to answer somebody in: that of their words where these are of one, if they speak one of ours."""
+    return words if words and language in LANGUAGES else language
+
+
+def _spoken(option: Option, words: str) -> Option:
+    """The option for somebody who answered in these words' language."""
+    return replace(option, person=replace(option.person, language=_language(option.person.language, words)))
 
 
 async def _owners(world: World, number: str) -> list[str]:

@@ -32,8 +32,10 @@ NOT_DONE = "http://terminology.hl7.org/CodeSystem/communication-not-done-reason"
 REASONS: Mapping[str, str] = {
     "invalid-address": "invalid-phone-number", "unsubscribed": "recipient-objection", "rejected": "system-error",
     "credentials": "system-error", "throttled": "system-error", "unavailable": "system-error",
+    "unreachable": "recipient-unavailable", "busy": "recipient-unavailable", "no-answer": "recipient-unavailable",
+    "not-delivered": "unknown",
 }  # fmt: skip
-"""Why a channel did not take it, in the words of HL7; the text says ours."""
+"""Why a channel did not take it or it did not arrive, in the words of HL7; the text says ours."""
 
 
 def id_of(request: str, medium: str) -> str:

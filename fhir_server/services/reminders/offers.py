@@ -5,14 +5,15 @@ An offer that reaches nobody is noted as such: whoever looks at the entry sees w
 
 from __future__ import annotations
 
+from fhir_server.fhir.json import parse
 from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.scheduling.reminders import channels
 from fhir_server.services.following.performance import Again
 from fhir_server.services.reminders import requests
 from fhir_server.services.reminders.people import person
-from fhir_server.services.reminders.visits import Visit, visit_of
+from fhir_server.services.reminders.visits import Visit, patients_of, visit_of
 from fhir_server.services.shapes import OWN
-from fhir_server.services.waitlist.records import is_offer
+from fhir_server.services.waitlist.records import is_offer, offers_of
 from fhir_server.services.world import World
 from fhir_server.store.resources import Stored
 from fhir_server.store.unit import Unit
@@ -65,3 +66,20 @@ def until(visit: Visit) -> int | None:
         if one.get("url") == HELD_UNTIL:
             return instant_seconds(one["valueInstant"])
     return None
+
+
+def ended(world: World, found: Stored, patient: str) -> str:
+    """How the last offer of a patient's entry ended: ``declined``, ``expired`` or ``withdrawn``.
+
+    Empty where it is open or was taken, and for what never was an entry of theirs.
+    """
+    if found.deleted:
+        return ""
+    resource = parse(found.body)
+    made = offers_of(resource, world.bases)
+    if not made or patient not in patients_of(world, resource):
+        return ""
+    outcome = made[-1].outcome
+    if outcome == "open":
+        return "" if is_offer(found.extra) and found.extra["expires"] > world.now() else "expired"
+    return "" if outcome == "accepted" else outcome

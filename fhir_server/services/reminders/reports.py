@@ -1,6 +1,7 @@
 """What providers report of a message: it is noted with the try, and where it failed the next channel has its turn.
 
 A report that comes again changes nothing, and one that names no message of ours is no fault of whoever sent it.
+What was delivered stays so: a failure that is reported later is noted, and sends nothing again.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ async def note(world: World, report: Report, provider: str, *, id_: str = "") ->
         current = await unit.get(TYPE, found.id)
         if current is None or current.deleted or communications.status(current) == "not-done":
             return
-        reason = "unsubscribed" if report.status == "unsubscribed" else "invalid-address"
-        await communications.note_failed(world, unit, found.id, reason, report.status, at)
+        if "received" in parse(current.body):
+            await communications.note_event(world, unit, found.id, report.status, at, received=False)
+            return
+        await communications.note_failed(world, unit, found.id, report.cause, report.status, at)
         await _next(world, unit, found)
 
     await world.store.units.run(work, now=world.now())

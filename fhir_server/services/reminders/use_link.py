@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.messages.facts import Facts, variables
 from fhir_server.messages.templates import language_of
+from fhir_server.scheduling.civil import local_day
 from fhir_server.services.free_time import Free
 from fhir_server.services.proposals import proposal_id
 from fhir_server.services.reminders import acts, links, people
@@ -28,6 +30,10 @@ from fhir_server.services.world import World
 from fhir_server.store.links import Link
 
 State = Literal["open", "used", "over", "changed"]
+Reason = Literal["late", "choose", "not_offered", "taken", "failed"]
+DAYS = 14
+"""Days that are looked at together for other times."""
+
 BY = "message-link"
 OUTCOMES = {
     "confirm": "confirmed", "reschedule": "moved", "cancel": "cancelled", "unsubscribe": "unsubscribed",
@@ -45,6 +51,28 @@ class Time:
 
 
 @dataclass(frozen=True, slots=True)
+class Day:
+    """A day with free times: as ``2026-12-14``, and in words."""
+
+    date: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The times of one day, and other days to look at.
+
+    ``days`` have free times, the first one is that of ``times``; ``earlier`` and ``later`` are where to look on, empty
+    where there is nothing.
+    """
+
+    times: tuple[Time, ...] = ()
+    days: tuple[Day, ...] = ()
+    earlier: str = ""
+    later: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """What a page says. ``said`` are date, time, place … of the appointment in words, empty where nothing is shown."""
 
@@ -53,11 +81,15 @@ class Opened:
     language: str
     clinic: Clinic
     said: dict[str, str] = field(default_factory=dict)
-    times: tuple[Time, ...] = ()
+    choice: Choice = Choice()
 
 
-async def look(world: World, text: str, *, network: str = "") -> Opened | None:
-    """What a link shows; None for one that never was."""
+async def look(world: World, text: str, *, day: str = "", network: str = "") -> Opened | None:
+    """What a link shows; None for one that never was.
+
+    :param day: from which other times are wanted, ``2026-12-14``; what is no day, or not one that can be booked, is
+        the nearest that is.
+    """
     link = await links.find(world, text)
     if link is None:
         return None
@@ -76,19 +108,20 @@ async def look(world: World, text: str, *, network: str = "") -> Opened | None:
     await acts.show(world, who, visit)
     opened = replace(opened, said=await _words(world, visit, receiver, clinic))
     if link.act == "reschedule" and state == "open":
-        found = await acts.times(world, who, visit)
-        opened = replace(opened, times=tuple(_times(found, visit, receiver)))
+        opened = replace(opened, choice=await _choice(world, who, visit, receiver, day))
     return opened
 
 
-async def use(world: World, text: str, act: str, proposal: str = "", *, network: str = "") -> Opened | None:
+async def use(
+    world: World, text: str, act: str, proposal: str = "", *, day: str = "", network: str = ""
+) -> Opened | None:
     """Do what a link is for, if that was not done; what it shows afterwards. None for one that never was.
 
     :param act: what is wanted, as the page's form says; nothing is done where the link is for something else.
     :param proposal: the time that was chosen.
     :raises Problem: what the use case refuses: too late, somebody was faster; 422 without a choice.
     """
-    opened = await look(world, text, network=network)
+    opened = await look(world, text, day=day, network=network)
     if opened is None or opened.state != "open" or act != opened.link.act:
         return opened
     link = opened.link
@@ -103,23 +136,27 @@ async def use(world: World, text: str, act: str, proposal: str = "", *, network:
     elif link.act == "unsubscribe":
         await acts.opt(world, who, "email", permitted=False)
     else:
-        if proposal not in {one.proposal for one in opened.times}:
-            if not proposal:
-                raise problem(Category.RULE, "a time must be chosen", "time", "param-missing")
-            raise problem(Category.CONFLICT, "this time is not free any more", "time", "slot-taken")
+        if not proposal:
+            raise problem(Category.RULE, "a time must be chosen", "time", "param-missing")
+        visit = await acts.seen(world, who, link.appointment)
+        if visit is None:
+            return await look(world, text, network=network)
+        await acts.check_offered(world, who, visit, proposal)
         await acts.move(world, who, link.appointment, proposal)
     await world.store.links.used(link, world.now(), OUTCOMES[link.act])
     return await look(world, text, network=network)
 
 
-def is_late(refused: Problem) -> bool:
-    """Whether the clinic's cut-off has passed."""
-    return any(one.code == "cutoff-passed" for one in refused.issues)
-
-
-def is_taken(refused: Problem) -> bool:
-    """Whether another time must be chosen."""
-    return refused.category is Category.CONFLICT or any(one.code == "param-missing" for one in refused.issues)
+def reason(refused: Problem) -> Reason:
+    """Why it was not done."""
+    codes = {one.code for one in refused.issues}
+    if "cutoff-passed" in codes:
+        return "late"
+    if "param-missing" in codes:
+        return "choose"
+    if "not-offered" in codes:
+        return "not_offered"
+    return "taken" if refused.category is Category.CONFLICT else "failed"
 
 
 def _state(world: World, link: Link, visit: Visit | None) -> State:
@@ -140,11 +177,46 @@ async def _words(world: World, visit: Visit, receiver: Person, clinic: Clinic) -
     return {name: str(said[name]) for name in ("date", "time", "time_zone", "where", "clinic", "phone")}
 
 
-def _times(found: Sequence[Free], visit: Visit, receiver: Person) -> list[Time]:
-    zone, language = zone_of(visit, receiver), language_of(receiver.language)
+async def _choice(world: World, who: acts.Patient, visit: Visit, receiver: Person, day: str) -> Choice:
+    """The times of a day, or of the next one that has any, and the days after it."""
+    zone = zone_of(visit, receiver)
+    today, last = local_day(zone, world.now()), local_day(zone, acts.latest(world, visit))
+    first = min(max(_date(day) or today, today), last)
+    span = timedelta(days=min(DAYS, world.settings.find_window_days))
+    end = min(first + span, last + timedelta(days=1))
+    found = await acts.times(world, who, visit, _midnight(first, zone), _midnight(end, zone))
+    named = {local_day(zone, one.start): one.start for one in reversed(found.times)}
+    days = tuple(Day(one.isoformat(), _said(start, receiver, zone)["day"]) for one, start in sorted(named.items()))
+    shown = [one for one in found.times if local_day(zone, one.start).isoformat() == days[0].date]
+    further = local_day(zone, found.next) if found.next is not None else None
+    return Choice(
+        tuple(_times(shown, receiver, zone)),
+        days,
+        max(first - span, today).isoformat() if first > today else "",
+        further.isoformat() if further and first < further <= last else "",
+    )
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if len(text) == len("2026-12-14") else None
+    except ValueError:
+        return None
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    return int(datetime.combine(day, time(), zone).timestamp())
+
+
+def _said(start: int, receiver: Person, zone: ZoneInfo) -> dict[str, str]:
+    facts = Facts("", start=datetime.fromtimestamp(start, UTC))
+    return variables(facts, language_of(receiver.language), zone)
+
+
+def _times(found: Sequence[Free], receiver: Person, zone: ZoneInfo) -> list[Time]:
     made = []
     for one in found:
-        said = variables(Facts("", start=datetime.fromtimestamp(one.start, UTC)), language, zone)
+        said = _said(one.start, receiver, zone)
         if id_ := proposal_id(one, (receiver.reference,)):
             made.append(Time(id_, said["date"], said["time"]))
     return made

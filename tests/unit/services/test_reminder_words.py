@@ -19,6 +19,7 @@ from fhir_server.services.reminders.words import Answer, answer_of
         ("R", "reschedule"), ("cambiar", "reschedule"), ("Verschieben", "reschedule"), ("ändern", "reschedule"),
         ("CANCEL", "cancel"), ("cancelar", "cancel"), ("Absagen", "cancel"), ("x", "cancel"),
         ("STOP", "stop"), ("Baja", "stop"), ("abmelden", "stop"), ("START", "start"), ("alta", "start"),
+        ("HELP", "help"), ("ayuda", "help"), ("Hilfe", "help"),
         ("", "unknown"), ("yes cancel", "unknown"), ("no", "decline"),
         ("Nein", "decline"), ("I want to cancel", "unknown"),
         ("call me please", "unknown"), ("10", "unknown"), ("1 2", "unknown"), ("0", "unknown"),
@@ -27,6 +28,14 @@ from fhir_server.services.reminders.words import Answer, answer_of
 )  # fmt: skip
 def test_what_an_answer_means(text: str, act: str) -> None:
     assert answer_of(text).act == act
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("BAJA", "es"), ("abmelden", "de"), ("STOP", ""), ("sí", "es"), ("Ja", "de"), ("C", ""), ("ja sí", ""), ("2", "")],
+)
+def test_the_language_of_a_word(text: str, language: str) -> None:
+    assert answer_of(text).language == language
 
 
 def test_a_number_alone_or_with_a_word() -> None:
