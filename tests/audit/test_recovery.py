@@ -12,6 +12,7 @@ from fhir_server.services.audit.recovery import Versions, Written, recover
 from fhir_server.store.audit.markers import CLAIM_MS, DEAD_MS, MARGIN_MS
 from fhir_server.store.database import Store
 from tests.audit.records import access, faults
+from tests.builders.persistence import until
 
 CALLER = Caller("ehr", role=Role.PRACTITIONER, subject="s", issuer="i", token="j", fhir_user="Practitioner/1")
 NOW = 1_000_000_000
@@ -99,6 +100,10 @@ async def test_a_recovery_that_died_too_is_done_again(store: Store) -> None:
     assert await recover(store.audit, store.markers, versions(written(1)), later + CLAIM_MS + 1) == 1
 
 
+async def _is_recovered(store: Store) -> bool:
+    return any(one.recovered for one in await entries(store))
+
+
 async def test_a_recorder_shows_that_it_lives_signs_its_end_and_recovers(store: Store) -> None:
     await die(store)
     clock = iter(range(NOW + DEAD_MS + 1, NOW * 2))
@@ -106,10 +111,7 @@ async def test_a_recorder_shows_that_it_lives_signs_its_end_and_recovers(store: 
     recorder.versions = versions(written(7))
     await recorder.start()
     await recorder.add(access())
-    for _ in range(100):
-        if any(one.recovered for one in await entries(store)):
-            break
-        await asyncio.sleep(0.02)
+    await until(lambda: _is_recovered(store), "what the dead process left")
     assert [one.objects[0].version for one in await entries(store) if one.recovered] == [7]
     collection = store.connection.collection("recorders")
     assert await collection.find_one({"_id": recorder.process}) is not None

@@ -1,4 +1,6 @@
-"""Trying as the relay's loop does: what a dead process or a fault left in the way is gone some time later."""
+"""Waiting for a condition, and trying as the relay's loop does: what a dead process or a fault left in the way is gone
+some time later.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from fhir_server.store.driver import PyMongoError
 T = TypeVar("T")
 PATIENCE = 60.0
 PAUSE = 0.1
+LONGEST = 150.0
 
 
 async def persistently(act: Callable[[], Awaitable[T]]) -> T:
@@ -25,3 +28,11 @@ async def persistently(act: Callable[[], Awaitable[T]]) -> T:
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(PAUSE)
+
+
+async def until(true: Callable[[], Awaitable[bool]], what: str = "the condition", within: float = LONGEST) -> None:
+    """Wait until it is true."""
+    end = time.monotonic() + within
+    while not await true():
+        assert time.monotonic() < end, f"waited too long: {what}"
+        await asyncio.sleep(0.05)

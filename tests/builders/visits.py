@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.builders.clinic import Clinic, parameters, proposals
@@ -86,14 +83,6 @@ class Visits(Clinic):
             "participant": [{"actor": one, "status": "accepted"} for one in actors],
             **more,
         }
-
-
-async def until(met: Callable[[], Awaitable[bool]], within: float = 5) -> None:
-    """Wait until a condition is met."""
-    end = time.monotonic() + within
-    while not await met():
-        assert time.monotonic() < end, "the condition was not met in time"
-        await asyncio.sleep(0.05)
 
 
 def _as(client: str) -> dict[str, str]:

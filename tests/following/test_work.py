@@ -15,7 +15,7 @@ from fhir_server.services.following.table import PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.store import work as store_work
 from fhir_server.store.work import TakenError, Task
-from tests.workers.processes import until
+from tests.builders.persistence import until
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.builders.answers import refused
 from tests.builders.clinic import duration, parameters, policy
-from tests.builders.visits import Visits, seconds, until
+from tests.builders.persistence import until
+from tests.builders.visits import Visits, seconds
 
 
 async def test_the_hold_runs_anew_from_now(client: Any) -> None:
@@ -40,7 +41,7 @@ async def test_an_expired_hold_is_not_extended(client: Any) -> None:
     async def over() -> bool:
         return "09:00" in await clinic.free()
 
-    await until(over)
+    await until(over, within=5)
     refused(await clinic.act(held["id"], "$extend-hold"), 409, "hold-expired")
 
 

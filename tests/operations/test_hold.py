@@ -10,7 +10,8 @@ import pytest
 
 from tests.builders.answers import refused
 from tests.builders.clinic import OWN, duration, parameters, part, policy, proposals
-from tests.builders.visits import Visits, seconds, until
+from tests.builders.persistence import until
+from tests.builders.visits import Visits, seconds
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def test_an_expired_hold_is_free_at_once(clinic: Visits) -> None:
     async def free() -> bool:
         return "09:00" in await clinic.free()
 
-    await until(free)
+    await until(free, within=5)
     slot = await clinic.read(held["slot"][0]["reference"])
     assert slot["status"] == "free"
     assert "extension" not in slot
@@ -102,7 +103,7 @@ async def test_an_expired_hold_is_found_as_cancelled_by_search(clinic: Visits) -
         found = (await clinic.client.get("Appointment", params={"_id": held["id"], "status": "pending"})).json()
         return "entry" not in found
 
-    await until(over)
+    await until(over, within=5)
     slots = (await clinic.client.get("Slot", params={"schedule": f"Schedule/{clinic.id('s')}", "status": "free",
                                                      "start": clinic.at("09:00")})).json()  # fmt: skip
     assert [one["resource"]["id"] for one in slots["entry"]] == [held["slot"][0]["reference"].partition("/")[2]]
@@ -110,7 +111,7 @@ async def test_an_expired_hold_is_found_as_cancelled_by_search(clinic: Visits) -
 
 async def test_booking_after_expiry_books_anew_if_the_time_is_free(clinic: Visits) -> None:
     held = await clinic.held(hold_duration=("Duration", seconds(1)))
-    await until(_is_free(clinic))
+    await until(_is_free(clinic), within=5)
     answer = await clinic.act(held["id"], "$book")
     assert answer.status_code == 201, answer.text
     assert (answer.json()["status"], answer.json()["start"]) == ("booked", clinic.at("09:00"))
@@ -118,7 +119,7 @@ async def test_booking_after_expiry_books_anew_if_the_time_is_free(clinic: Visit
 
 async def test_booking_after_expiry_is_refused_when_somebody_has_the_time(clinic: Visits) -> None:
     held = await clinic.held(hold_duration=("Duration", seconds(1)))
-    await until(_is_free(clinic))
+    await until(_is_free(clinic), within=5)
     await clinic.booked(patient="other")
     outcome = refused(await clinic.act(held["id"], "$book"), 409, "hold-expired")
     assert outcome["contained"][0]["start"] == clinic.at("09:30")
@@ -129,7 +130,7 @@ async def test_an_unrelated_edit_does_not_extend_a_hold(clinic: Visits) -> None:
     edit = await clinic.client.put(f"Appointment/{held['id']}", json={**held, "comment": "wheelchair"})
     assert edit.status_code == 200, edit.text
     assert _held_until(edit.json()) == _held_until(held)
-    await until(_is_free(clinic))
+    await until(_is_free(clinic), within=5)
     assert _held_until(held) <= datetime.now(UTC)
 
 
@@ -138,7 +139,7 @@ async def test_a_client_cannot_write_itself_a_longer_hold(clinic: Visits) -> Non
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
     forged = {**held, "extension": [{"url": f"{OWN}held-until", "valueInstant": later}]}
     await clinic.client.put(f"Appointment/{held['id']}", json=forged)
-    await until(_is_free(clinic))
+    await until(_is_free(clinic), within=5)
 
 
 async def test_a_foreign_client_can_do_nothing_with_a_hold(clinic: Visits) -> None:

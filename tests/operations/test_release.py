@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.builders.answers import refused
-from tests.builders.visits import Visits, seconds, until
+from tests.builders.persistence import until
+from tests.builders.visits import Visits, seconds
 
 
 async def test_the_time_is_free_at_once(client: Any) -> None:
@@ -33,7 +34,7 @@ async def test_releasing_after_expiry_is_no_fault(client: Any) -> None:
     async def over() -> bool:
         return "09:00" in await clinic.free()
 
-    await until(over)
+    await until(over, within=5)
     answer = await clinic.act(held["id"], "$release")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
 

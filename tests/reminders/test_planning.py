@@ -57,6 +57,23 @@ async def test_a_restricted_appointment_is_spoken_of_as_restricted(practice: Pra
     assert sent["meta"]["security"] == [label]
 
 
+async def test_labels_follow_the_appointment_and_nothing_else_of_meta_is_touched(practice: Practice) -> None:
+    await practice.opened(rule("reminder", 1, "d", "sms"))
+    await practice.person()
+    booked = await practice.booked(day=10)
+    await practice.drained()
+    (planned,) = [one for one in await practice.requests(booked["id"], "active") if "security" not in one["meta"]]
+    tag = {"system": "urn:clinic", "code": "seen"}
+    await practice.put({**planned, "meta": {"tag": [tag]}})
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    for labels in ([label], []):
+        meta = {**booked["meta"], **({"security": labels} if labels else {})}
+        await practice.put({**booked, "meta": meta, "comment": f"{len(labels)} labels"})
+        await practice.drained()
+        (planned,) = await practice.requests(booked["id"], "active")
+        assert (planned["meta"].get("security", []), planned["meta"]["tag"]) == (labels, [tag])
+
+
 async def test_what_was_booked_elsewhere_and_loaded_is_reminded_of_but_is_no_news(practice: Practice) -> None:
     await practice.opened(rule("reminder", 1, "d", "sms"))
     await practice.person()

@@ -18,23 +18,30 @@ NO_NIGHT = {
 }
 
 
+async def _joined(practice: Practice, **more: Any) -> str:
+    """The id of the entry with which *pat* waits."""
+    body = parameters(
+        patient=("Reference", {"reference": f"Patient/{practice.id('pat')}"}),
+        service=("Reference", {"reference": f"HealthcareService/{practice.id('visit')}"}),
+        **more,
+    )
+    joined = await practice.client.post("Appointment/$join-waitlist", json=body)
+    assert joined.status_code == 201, joined.text
+    return str(joined.json()["id"])
+
+
 async def _offered(practice: Practice, **person: Any) -> dict[str, Any]:
     """Somebody who waits, and is offered what somebody else gave up."""
     await practice.opened(part("notices", "Boolean", False), NO_NIGHT)
     await practice.person(**person)
     other = await practice.person("other", telecom=[])
     await practice.drained()  # new hours are offered, too: before anybody waits
-    body = parameters(
-        patient=("Reference", {"reference": f"Patient/{practice.id('pat')}"}),
-        service=("Reference", {"reference": f"HealthcareService/{practice.id('visit')}"}),
-    )
-    joined = await practice.client.post("Appointment/$join-waitlist", json=body)
-    assert joined.status_code == 201, joined.text
+    joined = await _joined(practice)
     booked = await practice.booked("14:00", other, day=5)
     await practice.drained()
     await practice.act(booked["id"], "$cancel")
     await practice.drained()
-    found: dict[str, Any] = (await practice.client.get(f"Appointment/{joined.json()['id']}")).json()
+    found: dict[str, Any] = (await practice.client.get(f"Appointment/{joined}")).json()
     assert (found["status"], found["start"]) == ("pending", booked["start"])
     return found
 
@@ -129,18 +136,12 @@ async def _moving_up(practice: Practice) -> tuple[dict[str, Any], dict[str, Any]
     other = await practice.person("other", telecom=[])
     await practice.drained()
     kept = await practice.booked("14:00", who, day=6)
-    body = parameters(
-        patient=("Reference", {"reference": who}),
-        service=("Reference", {"reference": f"HealthcareService/{practice.id('visit')}"}),
-        keep_appointment=("Reference", {"reference": f"Appointment/{kept['id']}"}),
-    )
-    joined = await practice.client.post("Appointment/$join-waitlist", json=body)
-    assert joined.status_code == 201, joined.text
+    joined = await _joined(practice, keep_appointment=("Reference", {"reference": f"Appointment/{kept['id']}"}))
     given_up = await practice.booked("14:00", other, day=3)
     await practice.drained()
     await practice.act(given_up["id"], "$cancel")
     await practice.drained()
-    entry: dict[str, Any] = (await practice.client.get(f"Appointment/{joined.json()['id']}")).json()
+    entry: dict[str, Any] = (await practice.client.get(f"Appointment/{joined}")).json()
     assert (entry["status"], len(practice.texts())) == ("pending", 2), practice.texts()
     return kept, entry
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,7 +63,9 @@ async def test_an_unknown_key_is_looked_for_but_not_often(
     assert host.hits == 2
 
 
-async def test_a_set_is_remembered_as_long_as_it_says(host: KeyServer) -> None:
+async def test_a_set_is_remembered_as_long_as_it_says(host: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 1000.0
+    monkeypatch.setattr(jwks, "time", SimpleNamespace(monotonic=lambda: moment))
     sets = KeySets(loopback=True)
     host.headers = {"Cache-Control": "no-store, max-age=600"}
     for _ in range(3):
@@ -75,7 +77,7 @@ async def test_a_set_is_remembered_as_long_as_it_says(host: KeyServer) -> None:
     assert host.hits == 4
     host.status = 500
     await sets.get(host.url, "es")
-    await asyncio.sleep(1.05)
+    moment += 1.05
     with pytest.raises(KeysNotReachedError):
         await sets.get(host.url, "es")
 

@@ -11,7 +11,7 @@ import pytest
 from fhir_server.services.rebuild import rebuild_calendar
 from fhir_server.settings import Settings
 from fhir_server.store import work
-from tests.builders.visits import until
+from tests.builders.persistence import until
 from tests.builders.waiting import Waiting, outcomes
 from tests.server import environment
 from tests.waitlist.dying import SEAMS
@@ -45,7 +45,7 @@ async def test_killed_at(seam: str, clinic: Waiting, settings: Settings, monkeyp
     assert await clinic.states(first, second) == ["pending" if committed else "waitlist", "waitlist"]
     if seam in UNCOMMITTED:
         # The database ends what the dead left open after a minute; whoever is in its way ends it sooner.
-        await until(lambda: clinic.world.store.connection.reap(0))
+        await until(lambda: clinic.world.store.connection.reap(0), within=5)
     monkeypatch.setattr(work, "LEASE_SECONDS", 0)
     monkeypatch.setattr(work, "RESEND_SECONDS", 0)
     await clinic.world.store.connection.collection(work.WORK).update_many({}, [{"$set": {"lease": "$$NOW"}}])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fhir_server.settings import Settings
 from tests.server import environment
-
-PATIENCE = 150.0
 
 
 @contextmanager
@@ -34,11 +30,3 @@ def running(settings: Settings, *command: str, **more: str) -> Iterator[subproce
             process.kill()
             process.wait()
         process.stdout.close()
-
-
-async def until(true: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait until it is true."""
-    end = time.monotonic() + PATIENCE
-    while not await true():
-        assert time.monotonic() < end, f"waited too long: {what}"
-        await asyncio.sleep(0.05)

@@ -14,7 +14,8 @@ from fhir_server.services.reminders.requests import REMINDER
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
 from tests.builders.clinic import Clinic
-from tests.workers.processes import running, until
+from tests.builders.persistence import until
+from tests.workers.processes import running
 
 
 async def _told(world: World) -> bool:

@@ -57,7 +57,7 @@ class Tell(Protocol):
         """
 
 
-async def _relay(world: World, written: Collection[str] = RESOURCE_TYPES, *, holder: str = "") -> Told:
+async def _relay(world: World, written: Collection[str], *, holder: str = "") -> Told:
     if not written:
         return Told(0, left=False)
     own = world.own()
@@ -72,7 +72,7 @@ async def _relay(world: World, written: Collection[str] = RESOURCE_TYPES, *, hol
     return Told(len(dull) + len(told[:AT_ONCE]), left=len(told) > AT_ONCE, dull=HELD - concerned - ASKING)
 
 
-async def _relay_later(world: World, written: Collection[str] = (TOLD,), *, holder: str = "") -> Told:
+async def _relay_later(world: World, written: Collection[str], *, holder: str = "") -> Told:
     own = world.own()
     marks = await own.store.outbox.waiting(LATER_AT_ONCE) if written else []
     if marks:

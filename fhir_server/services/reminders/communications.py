@@ -64,7 +64,7 @@ async def intend(world: World, unit: Unit, request: Request, medium: str, at: in
         "identifier": [one for one in asked["identifier"] if one.get("system") == MESSAGE_SYSTEM],
         "basedOn": [{"reference": f"CommunicationRequest/{request.id}"}],
         "status": "preparation",
-        "meta": labelled(asked.get("meta", {}).get("security", ())),
+        "meta": labelled({}, request.labels),
         "category": asked["category"],
         "medium": [coded(MEDIUM_SYSTEM, medium)],
         **{name: asked[name] for name in ("subject", "about", "recipient", "sender") if name in asked},

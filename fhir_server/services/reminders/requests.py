@@ -72,6 +72,7 @@ class Request:
     kind: str
     due: int
     media: tuple[str, ...]
+    labels: tuple[Mapping[str, Any], ...]
 
     @property
     def id(self) -> str:
@@ -89,7 +90,7 @@ def id_of(appointment: str, patient: str, key: str, start: int) -> str:
 
 
 def wanted(visit: Visit, patient: str, key: str, kind: str, due: int, media: Sequence[str]) -> Wanted:
-    labels = tuple(visit.resource.get("meta", {}).get("security", ()))
+    labels = labels_of(visit.resource)
     return Wanted(visit.id, patient, key, kind, visit.start, due, tuple(media), visit.clinic, visit.clinics, labels)
 
 
@@ -107,6 +108,7 @@ def read(found: Stored) -> Request:
         code_of(resource.get("category", ()), KIND_SYSTEM),
         instant_seconds(resource["occurrenceDateTime"]) if "occurrenceDateTime" in resource else 0,
         tuple(code_of([one], MEDIUM_SYSTEM) for one in resource.get("medium", ())),
+        labels_of(resource),
     )
 
 
@@ -153,14 +155,15 @@ class Batch:
         :param known: the version that is there: it gets another time or other channels, or is wanted again.
         :param at: milliseconds since the epoch.
         """
-        if known and known.status == "active" and (known.due, known.media) == (one.due, one.media):
+        same = known and (known.due, known.media, known.labels) == (one.due, one.media, one.labels)
+        if known and known.status == "active" and same:
             return
         before = known.stored if known else None
         resource = parse(before.body) if before else _composed(one, at)
         resource["status"] = "active"
         resource.pop("statusReason", None)
         _set(resource, "medium", [coded(MEDIUM_SYSTEM, medium) for medium in one.media])
-        _set(resource, "meta", labelled(one.labels))
+        resource["meta"] = labelled(resource.get("meta", {}), one.labels)
         resource["occurrenceDateTime"] = instant(one.due * 1000)
         self._write(world, resource, one.id, before, at, one.clinics)
         self.plan(REMINDER, one.id, one.due * 1000, {"appointment": one.appointment})
@@ -257,9 +260,15 @@ def _set(resource: dict[str, Any], name: str, value: Any) -> None:
         resource.pop(name, None)
 
 
-def labelled(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``meta`` with these security labels."""
-    return {"security": list(labels)} if labels else {}
+def labels_of(resource: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The security labels of a resource."""
+    return tuple(resource.get("meta", {}).get("security", ()))
+
+
+def labelled(meta: Mapping[str, Any], labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``meta`` with these security labels in place of its own."""
+    rest = {name: value for name, value in meta.items() if name != "security"}
+    return {**rest, "security": list(labels)} if labels else rest
 
 
 def coded(system: str, code: str) -> dict[str, Any]:

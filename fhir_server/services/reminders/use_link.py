@@ -90,6 +90,11 @@ async def look(world: World, text: str, *, day: str = "", network: str = "") -> 
     :param day: from which other times are wanted, ``2026-12-14``; what is no day, or not one that can be booked, is
         the nearest that is.
     """
+    return await _look(world, text, day, network, choosing=True)
+
+
+async def _look(world: World, text: str, day: str, network: str, *, choosing: bool) -> Opened | None:
+    """:param choosing: whether other times are wanted, which have to be found."""
     link = await links.find(world, text)
     if link is None:
         return None
@@ -107,7 +112,7 @@ async def look(world: World, text: str, *, day: str = "", network: str = "") -> 
         return opened
     await acts.show(world, who, visit)
     opened = replace(opened, said=await _words(world, visit, receiver, clinic))
-    if link.act == "reschedule" and state == "open":
+    if choosing and link.act == "reschedule" and state == "open":
         opened = replace(opened, choice=await _choice(world, who, visit, receiver, day))
     return opened
 
@@ -121,9 +126,11 @@ async def use(
     :param proposal: the time that was chosen.
     :raises Problem: what the use case refuses: too late, somebody was faster; 422 without a choice.
     """
-    opened = await look(world, text, day=day, network=network)
-    if opened is None or opened.state != "open" or act != opened.link.act:
+    opened = await _look(world, text, day, network, choosing=False)
+    if opened is None or opened.state != "open":
         return opened
+    if act != opened.link.act:
+        return await look(world, text, day=day, network=network)
     link = opened.link
     who = acts.Patient(link.patient, BY, network)
     if link.act == "confirm":
