@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -124,14 +124,14 @@ def serving(settings: Settings, **environment_: str) -> Iterator[str]:
 def await_ready(root: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
     """Wait until the server says that it is ready."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            msg = f"the server ended with {process.returncode}"
-            raise RuntimeError(msg)
-        try:
-            if httpx.get(f"{root}/health/ready", timeout=2, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
+    with httpx.Client(timeout=2, trust_env=False) as http:
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                msg = f"the server ended with {process.returncode}"
+                raise RuntimeError(msg)
+            with suppress(httpx.TransportError):
+                if http.get(f"{root}/health/ready").status_code == 200:
+                    return
             time.sleep(0.05)
     msg = "the server did not become ready"
     raise RuntimeError(msg)

@@ -16,6 +16,7 @@ from fhir_server.services.following.relay import STAGES
 from fhir_server.services.following.table import TO_PEOPLE
 from fhir_server.services.world import World
 from fhir_server.settings import Settings
+from fhir_server.tasks import end
 from workers.app import EVENTS, MESSAGES, PERFORM
 
 T = TypeVar("T")
@@ -100,9 +101,7 @@ class Runtime:
         leading = [asyncio.create_task(Leader(world, stage, self.give).lead()) for stage in stages]
         self._ready.set()
         await self._stop.wait()
-        for one in leading:
-            one.cancel()
-        await asyncio.gather(*leading, return_exceptions=True)
+        await end(*leading)
         await world.record.stop()
         await world.channels.close()
         await world.store.close()

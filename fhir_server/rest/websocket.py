@@ -15,6 +15,7 @@ from fhir_server.log import get_logger
 from fhir_server.rest.door import Door, is_ours
 from fhir_server.services.subscriptions.asking import bind
 from fhir_server.services.subscriptions.sockets import Talk
+from fhir_server.tasks import end
 
 PATH = "/subscriptions/websocket"
 COMMAND = "bind-with-token"
@@ -43,10 +44,8 @@ async def notifications(door: Door, socket: WebSocket) -> None:
     try:
         await asyncio.wait({gone, telling}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (gone, telling):
-            task.cancel()
-        results = await asyncio.gather(gone, telling, return_exceptions=True)
-    for one in results:
+        faults = await end(gone, telling)
+    for one in faults:
         if isinstance(one, Exception) and not isinstance(one, WebSocketDisconnect | RuntimeError):
             log.warning("websocket ended", fault=type(one).__name__)
     await _close(socket)

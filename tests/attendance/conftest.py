@@ -11,7 +11,9 @@ import pytest_asyncio
 
 from fhir_server.app import Server
 from fhir_server.remote.channels import Channels
+from fhir_server.services.world import World
 from tests.attendance.house import Callers, Clock, House, client_of, with_clock
+from tests.builders.quiet import quiet
 from tests.scans import no_scans
 
 __all__ = ["no_scans"]
@@ -29,7 +31,12 @@ def clock(app: Server) -> Iterator[Clock]:
 
 
 @pytest_asyncio.fixture
-async def house(app: Server, clock: Clock) -> AsyncIterator[House]:
+async def calm(world: World) -> None:
+    await quiet(world)
+
+
+@pytest_asyncio.fixture
+async def house(app: Server, calm: None, clock: Clock) -> AsyncIterator[House]:
     """Not opened yet: a test may have a policy of its own."""
     callers = Callers(app, clock)
     async with client_of(app, callers) as http:

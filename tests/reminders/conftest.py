@@ -12,10 +12,9 @@ from pydantic import SecretStr
 
 from fhir_server.app import Server
 from fhir_server.remote.http import httpx
-from fhir_server.services.following.drain import drain
-from fhir_server.services.world import World
 from tests.builders import providers_calls
 from tests.builders.messages import Practice
+from tests.builders.quiet import quiet
 from tests.scans import no_scans
 
 __all__ = ["no_scans"]
@@ -44,13 +43,7 @@ async def practice(client: Any, app: Server) -> AsyncIterator[Practice]:
     made.channels.sms._number = made.channels.email._number = secrets.randbelow(10**9)
     made.channels.email.name = "sendgrid"
     app.door.world = replace(before, channels=made.channels, settings=settings)
-    await _forget(before)
+    await quiet(before.own())
     yield made
-    await _forget(before)
+    await quiet(before.own())
     app.door.world = before
-
-
-async def _forget(world: World) -> None:
-    """What other tests left to be done is not done by this one's clock, which passes over days."""
-    await drain(world.own())
-    await world.store.connection.collection("work").delete_many({})

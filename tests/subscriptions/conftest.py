@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from fhir_server.services.following.drain import drain
 from fhir_server.services.world import World
+from tests.builders.quiet import quiet
 from tests.builders.receivers import receiver
 from tests.builders.subscriber import Subscriber
 from tests.builders.visits import Visits
@@ -26,7 +27,7 @@ async def clinic(client: Any) -> Visits:
 @pytest_asyncio.fixture
 async def emr(client: Any, world: World, clinic: Visits) -> AsyncIterator[Subscriber]:
     """A backend without walls, whose receiver takes everything."""
-    await drain(world)
+    await quiet(world)
     async with receiver() as hook:
         made = Subscriber(client, world, hook, clinic.id("emr"))
         yield made

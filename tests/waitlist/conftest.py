@@ -7,6 +7,7 @@ from typing import Any
 import pytest_asyncio
 
 from fhir_server.services.world import World
+from tests.builders.quiet import quiet
 from tests.builders.waiting import Waiting
 from tests.scans import no_scans
 from tests.tokens import Issuer
@@ -16,6 +17,7 @@ __all__ = ["no_scans"]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def clinic(client: Any, issuer: Issuer, world: World) -> Waiting:
+    await quiet(world)
     made = Waiting(client)
     made.issuer, made.world = issuer, world
     await made.opened()

@@ -20,6 +20,7 @@ from fhir_server.store.driver import PyMongoError
 from fhir_server.store.outbox import LostLeaseError
 from fhir_server.store.unit import IDLE_SECONDS
 from fhir_server.store.work import WORK
+from fhir_server.tasks import end
 
 POLL_SECONDS = 2.0
 QUICK_SECONDS = 0.2
@@ -99,9 +100,7 @@ class Leader:
                     dull = told.dull or dull
                     written = await self._next(dull)
         finally:
-            waker.cancel()
-            with suppress(asyncio.CancelledError):
-                await waker
+            await end(waker)
 
     async def _next(self, dull: frozenset[str]) -> frozenset[str]:
         """Where something was written; everything after a silence. What nobody asks for wakes nobody."""

@@ -18,6 +18,7 @@ from fhir_server.services.following.table import PERFORMERS
 from fhir_server.services.world import World
 from fhir_server.store.driver import PyMongoError
 from fhir_server.store.work import LEASE_SECONDS, TakenError, Task
+from fhir_server.tasks import end
 
 MOST_ATTEMPTS = 12
 FIRST_PAUSE_MS = 5_000
@@ -84,9 +85,7 @@ async def _kept(world: World, task: Task) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewing
+        await end(renewing)
 
 
 async def _failed(world: World, task: Task, failed: Exception) -> str:
