@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +11,13 @@ import bson
 import pytest
 
 from fhir_server.remote.sending import NotSent, Recording
-from fhir_server.services.subscriptions import checks
+from fhir_server.services.following.performing import perform
+from fhir_server.services.subscriptions import checks, deliver
+from fhir_server.services.subscriptions.writing import DELIVERY
 from tests.builders.answers import refused
-from tests.builders.subscriber import Subscriber
+from tests.builders.persistence import until
+from tests.builders.receivers import receiver
+from tests.builders.subscriber import Subscriber, reply
 from tests.builders.subscriptions import subscription
 from tests.builders.visits import Visits
 
@@ -300,3 +305,30 @@ async def test_another_address_need_not_wait_for_the_first_ones_pause(emr: Subsc
     await emr.settle()
     assert [one.kind for one in emr.notes] == ["handshake", "event-notification"]
     assert all(one.line.startswith("POST /new ") for one in emr.hook.seen)
+
+
+async def test_failing_receivers_leave_most_hands_to_the_others(emr: Subscriber, clinic: Visits) -> None:
+    now = emr.world.clock() + 10_000
+    settings = emr.world.settings.model_copy(update={"worker_concurrency": 4})
+    soon = replace(emr.world, settings=settings, clock=lambda: now)
+    async with receiver() as other:
+        first, second = await emr.active(endpoint=other.url()), await emr.active()
+        other.parts = [reply(500)]
+        emr.answers(500)
+        await clinic.booked()
+        await emr.settle()
+        other.silent = True
+        emr.answers()
+        emr.hook.seen.clear()
+        waiting = asyncio.create_task(perform(soon, DELIVERY, first["id"]))
+
+        async def at_it() -> bool:
+            return deliver.TROUBLED.count == 1
+
+        await until(at_it)
+        assert await perform(soon, DELIVERY, second["id"]) == "again"
+        assert emr.hook.seen == [], "it waits for a hand"
+    await waiting
+    assert deliver.TROUBLED.count == 0
+    await emr.later(60)
+    assert [one.numbers for one in emr.told] == [[1]]

@@ -4,7 +4,8 @@ state       what is done
 ----------  ----------------------------------------------------------------------------------------------------
 requested   a handshake; success: ``active``, anything else: ``error``; who asks for too many waits
 active      the next events; success goes on, failure waits (Retry-After, or 5 s doubling to an hour); after
-            ``FHIR_DELIVERY_ATTEMPTS`` failures in a row: ``error``; 410: ``off``; a heartbeat where one is due
+            ``FHIR_DELIVERY_ATTEMPTS`` failures in a row: ``error``; 410: ``off``; a heartbeat where one is due;
+            those that failed last time together get a quarter of the process's hands
 error, off  nothing: only the subscriber asks for it again
 
 Rights are looked up anew for each attempt. What the receiver took is noted after it took it: whoever dies in between
@@ -14,6 +15,9 @@ sends the same events with the same numbers again.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.errors import Problem
@@ -40,7 +44,28 @@ HANDSHAKES, HANDSHAKES_MS = 3, 180_000
 OF_PERSON, OF_SYSTEM, OF_OWNER_MS = 20, 600, 3_600_000
 """Handshakes of all Subscriptions of one owner in an hour."""
 
+TROUBLED_SHARE = 4
+"""Receivers that failed last time may take long again: together they get one in so many of a process's hands."""
+
 ACCESS_ENDED = "the subscriber has no access any more to what this is about"
+
+
+@dataclass
+class Troubled:
+    """How many receivers that failed last time this process waits for now."""
+
+    count: int = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
+TROUBLED = Troubled()
 
 
 async def deliver(world: World, task: Task) -> Again | None:
@@ -71,7 +96,17 @@ async def deliver(world: World, task: Task) -> Again | None:
         return await _handshake(world, target)
     if terms.channel == "websocket":
         return _later(terms, 0)
-    if progress.sent < progress.n:
+    if not progress.failures:
+        return await _owed(world, target)
+    if TROUBLED.count >= max(1, world.settings.worker_concurrency // TROUBLED_SHARE):
+        return Again(now + backoff(progress.failures), reason="other failing receivers are tried first")
+    with TROUBLED.one():
+        return await _owed(world, target)
+
+
+async def _owed(world: World, target: Target) -> Again | None:
+    """The next events; a heartbeat where there are none."""
+    if target.progress.sent < target.progress.n:
         return await _events(world, target)
     return await _heartbeat(world, target)
 
