@@ -141,7 +141,9 @@ async def _book(root: str, user: str, service: str, patient: str, now: int) -> B
             day = datetime.fromtimestamp(now / 1000, UTC).date() + timedelta(days=days)
             asked = {"start": f"{day}T15:00:00Z", "end": f"{day}T20:00:00Z", "service": service, "patient": patient}
             found = await client.get(f"{root}/fhir/Appointment/$find", params={**asked, "_count": "1"})
-            entries = found.json().get("entry", []) if found.status_code == httpx.codes.OK else []
+            answered = found.json().get("entry", []) if found.status_code == httpx.codes.OK else []
+            # On a day without hours there is an OperationOutcome that says so.
+            entries = [one for one in answered if one["resource"]["resourceType"] == "Appointment"]
             if entries:
                 break
         else:

@@ -76,6 +76,12 @@ class Connection:
     def collection(self, name: str) -> Any:
         return self.database[name]
 
+    async def union(self, pipelines: Mapping[str, Sequence[Document]], session: Any = None) -> list[Document]:
+        """What a pipeline finds in each of some collections, read one after the other; one command."""
+        (first, stages), *others = pipelines.items()
+        more = [{"$unionWith": {"coll": name, "pipeline": list(each)}} for name, each in others]
+        return await self.aggregate(first, [*stages, *more], session)
+
     async def aggregate(self, name: str, pipeline: Sequence[Mapping[str, Any]], session: Any = None) -> list[Document]:
         """All documents of an aggregation."""
         cursor = self.collection(name).aggregate(pipeline, session=session)

@@ -12,7 +12,6 @@ follows, and takes the marks away: a mark that comes back, because a writer had 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ TOLD_DAYS = 7
 
 MARKED = IndexModel([(NEWS, 1), ("at", 1)], partialFilterExpression={NEWS: True})
 WAITS = "waits"
+COUNTED = 10_000
 INDEXES = {
     TOLD: [
         IndexModel([("told", 1)], expireAfterSeconds=TOLD_DAYS * 86400),
@@ -73,18 +73,12 @@ class Outbox:
         Current versions are read before old ones: of a resource whose newer version was seen, the older one is then
         found in ``history``.
         """
-        fields = {"v": 1, "at": 1}
-        found = await asyncio.gather(*(self._marked(type_, fields, limit) for type_ in types))
-        marks = [Mark(type_, one["_id"], one["v"], one["at"]) for type_, rows in found for one in rows]
-        _, rows = await self._marked(HISTORY, {**fields, "type": 1, "id": 1}, limit)
-        marks += [Mark(one["type"], one["id"], one["v"], one["at"], old=True) for one in rows]
-        return ordered(marks)
-
-    async def _marked(self, collection: str, fields: dict[str, int], limit: int) -> tuple[str, list[dict[str, Any]]]:
-        cursor = self._connection.collection(collection).find(
-            {NEWS: True}, fields, sort=[(NEWS, 1), ("at", 1)], limit=limit
-        )
-        return collection, await cursor.to_list(None)
+        first = _first(NEWS, limit)
+        current = {"v": 1, "at": 1, "id": "$_id"}
+        stages = {type_: [*first, {"$project": {**current, "type": {"$literal": type_}}}] for type_ in types}
+        stages[HISTORY] = [*first, {"$project": {"v": 1, "at": 1, "id": 1, "type": 1, "old": {"$literal": True}}}]
+        rows = await self._connection.union(stages)
+        return ordered(Mark(one["type"], one["id"], one["v"], one["at"], one.get("old", False)) for one in rows)
 
     async def take(
         self, unit: Unit, marks: Sequence[Mark], now: int, later: Collection[str] = frozenset()
@@ -138,14 +132,15 @@ class Outbox:
         """How many versions are marked, how many wait for the second stage (each counted to ten thousand), and when the
         oldest was written (ms).
         """
-        counts, oldest = {NEWS: 0, WAITS: 0}, None
-        for name in (*RESOURCE_TYPES, HISTORY, TOLD):
-            collection, field = self._connection.collection(name), WAITS if name == TOLD else NEWS
-            counts[field] += await collection.count_documents({field: True}, limit=10_000)
-            first = await collection.find_one({field: True}, {"at": 1}, sort=[(field, 1), ("at", 1)])
-            if first and (oldest is None or first["at"] < oldest):
-                oldest = first["at"]
-        return min(counts[NEWS], 10_000), min(counts[WAITS], 10_000), oldest
+        fields = {**dict.fromkeys((*RESOURCE_TYPES, HISTORY), NEWS), TOLD: WAITS}
+        rows = await self._connection.union({
+            name: [*_first(field, COUNTED), {"$group": {"_id": field, "n": {"$sum": 1}, "at": {"$min": "$at"}}}]
+            for name, field in fields.items()
+        })  # fmt: skip
+        marked, waiting = (
+            min(COUNTED, sum(one["n"] for one in rows if one["_id"] == field)) for field in (NEWS, WAITS)
+        )
+        return marked, waiting, min((one["at"] for one in rows), default=None)
 
     async def lead(self, what: str, holder: str, seconds: float) -> bool:
         """Take a lease or renew it, by the database's clock; False if somebody else has it."""
@@ -191,6 +186,11 @@ class Outbox:
                     yield change["ns"]["coll"]
         except PyMongoError:
             return
+
+
+def _first(field: str, limit: int) -> list[dict[str, Any]]:
+    """Stages: what has this mark, the oldest first."""
+    return [{"$match": {field: True}}, {"$sort": {field: 1, "at": 1}}, {"$limit": limit}]
 
 
 def ordered(marks: Iterable[Mark]) -> list[Mark]:

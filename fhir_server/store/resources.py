@@ -202,19 +202,15 @@ class Resources:
     async def about(self, patients: Sequence[str], types: Sequence[str]) -> list[tuple[str, str]]:
         """Type and id of everything of some types that is or was about Patients, once or more often; one command."""
         named = list(patients)
-        stages: list[dict[str, Any]] = []
-        for type_ in types:
-            mine: list[dict[str, Any]] = [
-                {"$match": {"patients": {"$in": named}}},
-                {"$project": {"t": {"$literal": type_}}},
-            ]
-            stages += [{"$unionWith": {"coll": type_, "pipeline": mine}}] if stages else mine
-        former = [
+        stages: dict[str, list[dict[str, Any]]] = {
+            type_: [{"$match": {"patients": {"$in": named}}}, {"$project": {"t": {"$literal": type_}}}]
+            for type_ in types
+        }
+        stages[HISTORY] = [
             {"$match": {"patients": {"$in": named}, "type": {"$in": list(types)}}},
             {"$project": {"t": "$type", "_id": "$id"}},
         ]
-        stages.append({"$unionWith": {"coll": HISTORY, "pipeline": former}})
-        found = await self._connection.aggregate(types[0], stages, self._session)
+        found = await self._connection.union(stages, self._session)
         return [(one["t"], one["_id"]) for one in found]
 
     async def insert(self, resource: Stored, index: Mapping[str, Any]) -> bool:
