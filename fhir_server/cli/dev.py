@@ -263,6 +263,7 @@ async def _serve(
             from fhir_server.cli import time_lapse
 
             watching = asyncio.create_task(time_lapse.watch(settings, root, USER, SERVICE, PATIENT))
+            watching.add_done_callback(time_lapse.tell)
             serving.add_done_callback(lambda _: watching.cancel())
         await serving
     if not server.started:
@@ -278,6 +279,7 @@ def _status(words: str) -> AbstractContextManager[object]:
 
 async def _first_steps(base: str, root: str, settings: Settings, folder: Path | None) -> tuple[str, ...]:
     """Who can log in, and lines that get a token, find and book, with a proposal that is free now."""
+    from fhir_server.cli.running import proposals
     from fhir_server.cli.token import granted_to
     from fhir_server.clock import clock_of
     from fhir_server.remote.http import httpx
@@ -291,13 +293,12 @@ async def _first_steps(base: str, root: str, settings: Settings, folder: Path | 
         granted = await granted_to(root, USER)
         async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
             answer = await client.get(url, headers={"Authorization": f"Bearer {granted.token}"})
-        entries = answer.json().get("entry", []) if answer.status_code == httpx.codes.OK else []
+        found = proposals(answer)
     except (Refused, httpx.HTTPError, ValueError):
-        entries = []
-    proposals = [entry["resource"]["id"] for entry in entries if entry.get("resource", {}).get("id")]
-    if not proposals:
+        found = []
+    if not found:
         return ("No free time to show yet: load a clinic with fhir-server load or seed, and start again.",)
-    find, book = curl_lines(base, proposal=proposals[0], today=today)
+    find, book = curl_lines(base, proposal=found[0], today=today)
     people = f"My apps    {base.removesuffix('/fhir')}/auth/apps"
     users = f"users      patient1, parent1, dr-adams, frontdesk1, admin1, auditor1 …, password {PASSWORD}"
     token = token_line(USER, root, folder)

@@ -77,6 +77,12 @@ async def find(http: Any, root: str) -> Running:
     return Running(issuer, str(base).rstrip("/"), place, exchange, token)
 
 
+def proposals(answer: Any) -> list[str]:
+    """Ids of the Appointments that ``$find`` answered; beside them, or instead, may be an OperationOutcome."""
+    entries = answer.json().get("entry", []) if answer.status_code == httpx.codes.OK else []
+    return [one["resource"]["id"] for one in entries if one["resource"]["resourceType"] == "Appointment"]
+
+
 async def grant(http: Any, server: Running, fields: dict[str, str]) -> Granted:
     """What the token endpoint gives for a form.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fhir_server.clock import Led, real
 from fhir_server.embedded.folder import Folder
 from fhir_server.embedded.refused import Refused
+from fhir_server.log import get_logger
 from fhir_server.remote.http import httpx
 from fhir_server.remote.kept import kept
 
@@ -33,6 +34,8 @@ LOOK_SECONDS = 0.25
 
 PATIENCE_SECONDS = 20
 _TIME = "time"
+
+log = get_logger("time-lapse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,12 @@ async def watch(settings: Settings, root: str, user: str, service: str, patient:
     print("", "The visit has begun: that was the week. From here on time runs as usual.", sep="\n", flush=True)
 
 
+def tell(watching: asyncio.Task[None]) -> None:
+    """Say why a week ended before its time."""
+    if not watching.cancelled() and (fault := watching.exception()):
+        log.error("the week is not shown to its end", exc_info=(type(fault), fault, fault.__traceback__))
+
+
 async def _all_done(world: World) -> None:
     """Wait until all is told and nothing is due; where that takes long, say once what may be missing."""
     from fhir_server.services.following.status import status
@@ -131,6 +140,7 @@ async def _show(folder: Path, seen: set[tuple[str, str]], addresses: frozenset[s
 
 async def _book(root: str, user: str, service: str, patient: str, now: int) -> Booked:
     """Book it as the patient's app would, at a time two hours before which nobody sleeps: the last reminder may go."""
+    from fhir_server.cli.running import proposals
     from fhir_server.cli.token import granted_to
 
     granted = await granted_to(root, user)
@@ -141,17 +151,14 @@ async def _book(root: str, user: str, service: str, patient: str, now: int) -> B
             day = datetime.fromtimestamp(now / 1000, UTC).date() + timedelta(days=days)
             asked = {"start": f"{day}T15:00:00Z", "end": f"{day}T20:00:00Z", "service": service, "patient": patient}
             found = await client.get(f"{root}/fhir/Appointment/$find", params={**asked, "_count": "1"})
-            answered = found.json().get("entry", []) if found.status_code == httpx.codes.OK else []
-            # On a day without hours there is an OperationOutcome that says so.
-            entries = [one for one in answered if one["resource"]["resourceType"] == "Appointment"]
-            if entries:
+            if times := proposals(found):
                 break
         else:
             return Booked("No time is free in eight days: nothing was booked.")
         body = {
             "resourceType": "Parameters",
             "parameter": [
-                {"name": "appointment", "valueUri": f"Appointment/{entries[0]['resource']['id']}"},
+                {"name": "appointment", "valueUri": f"Appointment/{times[0]}"},
                 {"name": "patient", "valueReference": {"reference": patient}},
             ],
         }
