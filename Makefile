@@ -22,7 +22,7 @@ run: $(VENV)/.ready ## Start databases, demo clinic and server (make run ARGS="-
 	$(BIN)/fhir-server dev $(ARGS)
 
 test: $(VENV)/.ready ## Run the tests on a real MongoDB and Valkey (make test ARGS="tests/unit -k slot")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 check: $(VENV)/.ready ## Lint, types, layers and the 400-line rule
 	$(BIN)/ruff check .

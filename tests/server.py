@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -38,11 +38,18 @@ def settings(mongo_uri: str, redis_url: str, mongo_database: str, keys: str) -> 
     )  # fmt: skip
 
 
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Server]:
+    """A server in this process."""
+    made = create_app(settings, Channels.recording())
+    async with made.router.lifespan_context(made):
+        yield made
+
+
 @pytest_asyncio.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[Server]:
     log.configure(settings.log_level)
-    made = create_app(settings, Channels.recording())
-    async with made.router.lifespan_context(made):
+    async with opened(settings) as made:
         yield made
 
 
@@ -52,9 +59,9 @@ def issuer(app: Server) -> Issuer:
     return issuer_for(app)
 
 
-@pytest_asyncio.fixture(scope="session")
-async def client(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
-    """An HTTP client whose base is the FHIR base of the server in this process.
+@asynccontextmanager
+async def asking(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
+    """An HTTP client whose base is the FHIR base of a server in this process.
 
     It sees everything but a second patient, of whom nothing may ever be sent.
     """
@@ -70,6 +77,13 @@ async def client(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
         yield made
     if heard:
         heard.check()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def client(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
+    """An HTTP client of the server in this process; see :func:`asking`."""
+    async with asking(app, issuer) as made:
+        yield made
 
 
 @pytest.fixture

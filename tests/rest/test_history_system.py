@@ -8,19 +8,25 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from fhir_server.app import Server
 from fhir_server.fhir.json import parse
 from fhir_server.services import history as use_case
 from fhir_server.services import resources
 from fhir_server.services.world import World
+from fhir_server.settings import Settings
 from fhir_server.store.history import Window
 from tests.builders.answers import expressions, refused
 from tests.builders.clinic import Clinic, parameters, proposals
+from tests.server import asking, opened
+from tests.tokens import Issuer, issuer_for
 
 Entry = dict[str, Any]
 BASE = "http://fhir.test/fhir"
@@ -63,6 +69,24 @@ def _version(entry: Entry) -> tuple[str, str]:
 
 def _versions(page: dict[str, Any]) -> list[tuple[str, str]]:
     return [_version(one) for one in page.get("entry", ())]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def app(settings: Settings) -> AsyncIterator[Server]:
+    """A server with a database of its own: tests that move the clock leave versions of days to come."""
+    async with opened(settings.model_copy(update={"mongo_database": f"{settings.mongo_database}_history"})) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def issuer(app: Server) -> Issuer:
+    return issuer_for(app)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def client(app: Server, issuer: Issuer) -> AsyncIterator[Any]:
+    async with asking(app, issuer) as made:
+        yield made
 
 
 @pytest.fixture
