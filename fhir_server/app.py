@@ -7,7 +7,6 @@ import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Response, WebSocket
@@ -19,16 +18,15 @@ from fhir_server.embedded import lifeline
 from fhir_server.fhir import models
 from fhir_server.remote import throttle
 from fhir_server.remote.channels import Channels
-from fhir_server.remote.kept import kept
 from fhir_server.rest import metrics, websocket
 from fhir_server.rest.door import PREFIX, Door, is_ours, read_headers
 from fhir_server.rest.landing import landing_page
-from fhir_server.rest.outbox_page import HEADERS, outbox_page
 from fhir_server.services.authorization import keys
 from fhir_server.services.following.status import status
 from fhir_server.settings import Settings
 from fhir_server.smart.hooks import router as hooks_router
 from fhir_server.smart.links import router as links_router
+from fhir_server.smart.outbox import router as outbox_router
 from fhir_server.smart.pages.checkin import router as checkin_router
 from fhir_server.smart.pages.router import router as people_router
 from fhir_server.smart.router import router as authorization_router
@@ -52,7 +50,6 @@ class Server(FastAPI):
 
     door: Door
     hosts: frozenset[str]
-    outbox_folder: str
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -97,13 +94,15 @@ def create_app(settings: Settings, channels: Channels | None = None) -> Server:
 
     app = Server(title="FHIR scheduling server", lifespan=lifespan, openapi_url=None)
     app.door = door
-    app.hosts, app.outbox_folder = settings.hosts, settings.outbox_folder
+    app.hosts = settings.hosts
     _add_pages(app, door)
     app.include_router(authorization_router(door))
     app.include_router(people_router(door))
     app.include_router(links_router(door))
     app.include_router(hooks_router(door))
     app.include_router(checkin_router(door))
+    if settings.outbox_folder:
+        app.include_router(outbox_router(door, settings.outbox_folder))
     return app
 
 
@@ -131,12 +130,6 @@ def _add_pages(app: Server, door: Door) -> None:
     @app.websocket(websocket.PATH)
     async def notifications(socket: WebSocket) -> None:
         await websocket.notifications(door, socket)
-
-    if folder := app.outbox_folder:
-
-        @app.get("/dev/outbox", response_class=HTMLResponse, include_in_schema=False)
-        async def outbox() -> HTMLResponse:
-            return HTMLResponse(outbox_page(await asyncio.to_thread(kept, Path(folder))), headers=HEADERS)
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:
