@@ -23,7 +23,7 @@ def parts_of(raw: bytes, to: str) -> dict[str, Any]:
                 return str(one.get_content())
         return ""
 
-    id_ = str(message["Message-ID"] or "").strip("<>").partition("@")[0] or "none"
+    id_ = str(message["Message-ID"] or "").strip(" <>").partition("@")[0] or "none"
     return {
         "id": id_, "to": to, "from": str(message["From"]), "subject": str(message["Subject"]),
         "text": part("text/plain"), "html": part("text/html"), "calendar": part("text/calendar"),

@@ -165,6 +165,13 @@ async def test_yes_asks_which_beside_an_appointment_that_is_near(practice: Pract
     assert await _status(practice, entry) == "booked"
 
 
+async def test_yes_takes_the_offer_beside_an_appointment_that_is_confirmed(practice: Practice, phone: Phone) -> None:
+    kept, entry = await _moving_up(practice)
+    await practice.act(kept["id"], "$confirm")
+    assert "you have an appointment" in await phone.say("YES")
+    assert (await _status(practice, entry), await _status(practice, kept)) == ("booked", "cancelled")
+
+
 async def test_a_late_yes_does_not_confirm_what_is_near(practice: Practice, phone: Phone) -> None:
     kept, entry = await _moving_up(practice)
     await practice.until(_held(entry))

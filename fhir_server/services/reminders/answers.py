@@ -59,6 +59,11 @@ class Option:
         """Whether it is a time that is offered from the waitlist, and not booked."""
         return self.visit.status != "booked"
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the patient has said already that they come."""
+        return not self.offered and self.visit.patients.get(self.person.reference) == "accepted"
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -138,7 +143,7 @@ async def _choose(
     """
     if not options:
         return Said("") if not talk.about else await _nothing(world, talk)
-    near = list(options) if act == "decline" else _near(options)
+    near = list(options) if act == "decline" else _near(options, act)
     if listed is not None:
         chosen = listed[number - 1] if 0 < number <= len(listed) else None
     else:
@@ -323,10 +328,16 @@ async def _option(world: World, about: About) -> Option | None:
     return Option(about, visit, who, await clinic_of(world, visit)) if who else None
 
 
-def _near(options: Sequence[Option]) -> list[Option]:
-    """Those that could be meant: what the last message was about, and what lies near to it."""
+def _near(options: Sequence[Option], act: Act) -> list[Option]:
+    """Those that could be meant: what the last message was about, and what lies near to it.
+
+    A yes to a time that was offered last means that time, where all else is confirmed already.
+    """
     latest = max(options, key=lambda one: one.about.at)
-    return [one for one in options if abs(one.visit.start - latest.visit.start) < NEAR_SECONDS]
+    found = [one for one in options if abs(one.visit.start - latest.visit.start) < NEAR_SECONDS]
+    if act == "confirm" and latest.offered and all(one.confirmed for one in found if one is not latest):
+        return [latest]
+    return found
 
 
 def _listed(question: Question, options: Sequence[Option]) -> list[Option | None]:
