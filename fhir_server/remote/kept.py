@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -42,7 +42,7 @@ class Kept(Generic[_Message_contra]):
 def keep(folder: Path, channel: str, message: Mapping[str, Any], at: int) -> None:
     """Write a message into the folder; bytes become text."""
     folder.mkdir(parents=True, exist_ok=True)
-    id_ = _NAME.sub("-", str(message["id"]))[:100]
+    id_ = _part(str(message["id"]))
     for former in folder.glob(f"*-{channel}-{id_}.json"):
         former.unlink(missing_ok=True)
     said = {name: one.decode(errors="replace") if isinstance(one, bytes) else one for name, one in message.items()}
@@ -54,8 +54,22 @@ def keep(folder: Path, channel: str, message: Mapping[str, Any], at: int) -> Non
 
 def kept(folder: Path, most: int = 200) -> list[dict[str, Any]]:
     """The last messages, newest first."""
+    return _read(sorted(folder.glob("*.json"), reverse=True)[:most])
+
+
+def kept_as(folder: Path, id_: str) -> dict[str, Any] | None:
+    """The message of this id."""
+    return next((one for one in _read(folder.glob(f"*-{_part(id_)}.json")) if one["id"] == id_), None)
+
+
+def _part(id_: str) -> str:
+    """What a file's name has of an id."""
+    return _NAME.sub("-", id_)[:100]
+
+
+def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
     found = []
-    for path in sorted(folder.glob("*.json"), reverse=True)[:most]:
+    for path in paths:
         try:
             found.append(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):

@@ -19,7 +19,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from fhir_server.remote.kept import kept
+from fhir_server.remote.kept import kept, kept_as
 from fhir_server.remote.reports import InboundText, Keypress
 from fhir_server.services.reminders import answers, calls
 from fhir_server.services.world import World
@@ -55,9 +55,8 @@ def router(door: Entrance, folder: str) -> APIRouter:
 
     async def answer(request: Request) -> HTMLResponse:
         wanted = request.query_params.get("message", "")
-        found = await asyncio.to_thread(kept, Path(folder))
-        message = next((one for one in found if one["id"] == wanted and one["channel"] in _ASKED), None)
-        if message is None or door.world is None:
+        message = await asyncio.to_thread(kept_as, Path(folder), wanted)
+        if message is None or message["channel"] not in _ASKED or door.world is None:
             return _page("Not found", "<p>There is no such message to answer.</p>", status=404)
         if request.method != "POST":
             return _answering(message)

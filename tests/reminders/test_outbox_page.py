@@ -64,6 +64,9 @@ async def test_a_text_is_answered(practice: Practice, browser: Any, tmp_path: Pa
 
 async def test_a_key_is_pressed(practice: Practice, browser: Any, tmp_path: Path) -> None:
     booked, path = await _asked(practice, tmp_path, "voice")
+    for number in range(300):
+        keep(tmp_path, "email", {"id": str(number), "to": "a@example.org"}, 1_790_000_000_001 + number)
+    assert path not in (await browser.get("/dev/outbox")).text, "the list shows the last ones"
     assert HINT in (await browser.get(path)).text
     again = (await browser.post(path, data={"said": "9"})).text
     assert "press 1" in again
