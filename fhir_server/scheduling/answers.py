@@ -2,7 +2,8 @@
 
 answer of                 becomes      when
 ------------------------  -----------  -------------------------------------------------------------------------------
-a required patient        declined     cancelled, unless another required patient still comes
+a patient                 declined     cancelled, unless another required patient still comes; where none is required,
+                                       unless any still comes
 a required provider       declined     cancelled
 anybody                   accepted     booked, if it awaits confirmation and the required ones have all agreed
 
@@ -54,11 +55,12 @@ def effect(parts: Sequence[Part], answered: Sequence[int], *, awaiting: bool) ->
 
 def _ends(parts: Sequence[Part], one: Part) -> bool:
     """Whether nothing is left of the visit without this one."""
-    if one.status != "declined" or not one.required:
+    if one.status != "declined":
         return False
     if one.kind == "patient":
-        return all(other.status == "declined" for other in parts if other.kind == "patient" and other.required)
-    return one.kind == "provider"
+        patients = [other for other in parts if other.kind == "patient"]
+        return all(other.status == "declined" for other in [other for other in patients if other.required] or patients)
+    return one.kind == "provider" and one.required
 
 
 def _agreed(parts: Sequence[Part]) -> bool:

@@ -126,6 +126,8 @@ def _page(world: World, opened: Opened, fault: str = "", status: int = 200) -> R
     if opened.state == "open":
         title, button = t[f"{act}_title"], t[f"{act}_button"]
         note = t.get(f"{act}_hint", "")
+        if act == "accept" and opened.said.get("was"):
+            note = t["accept_instead"].format(was=opened.said["was"])
         if act == "reschedule" and not opened.choice.times:
             button, note = "", t["reschedule_none_then" if _elsewhere(opened) else "reschedule_none"]
     elif opened.state == "used":

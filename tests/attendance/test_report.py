@@ -111,6 +111,8 @@ async def test_a_rate_needs_eleven_visits_and_small_rows_are_put_together(house:
 
 @pytest.mark.parametrize("question", [{"start": "nonsense"}, {"start": "2026-01-02", "end": "2026-01-01"},
                                       {"start": "2020-01-01", "end": "2026-01-01"}, {"minimum_cell": "-1"},
+                                      {"end": "9999-12-31"}, {"start": "9999-12-31", "end": "9999-12-31"},
+                                      {"end": "0001-01-01"}, {"start": "0001-01-01", "end": "0001-02-01"},
                                       {"surprise": "x"}])  # fmt: skip
 async def test_what_cannot_be_asked(house: House, question: dict[str, str]) -> None:
     await house.opened()

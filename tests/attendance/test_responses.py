@@ -66,6 +66,46 @@ async def test_the_cut_off_binds_an_answer_too(house: House) -> None:
     assert (await house.state(visit["id"]))[0] == "cancelled"
 
 
+async def test_who_is_needed_is_not_the_patients_to_say(house: House) -> None:
+    await house.opened(policy=(minutes("cancelCutoff", 60),))
+    visit = await house.booked()
+    for index in range(2):
+        for said in ("optional", "information-only"):
+            changed = await house.read(f"Appointment/{visit['id']}")
+            changed["participant"][index]["required"] = said
+            outcome = refused(await house.ask("pat", "PUT", f"Appointment/{visit['id']}", changed), 403, "withheld")
+            assert expressions(outcome) == [f"Appointment.participant[{index}].required"]
+    assert (await house.ask("desk", "PUT", f"Appointment/{visit['id']}", changed)).status_code == 200
+
+
+async def test_the_only_patient_ends_the_visit_by_declining_though_optional(house: House) -> None:
+    await house.opened(policy=(minutes("cancelCutoff", 60),))
+    optional = house.appointment()
+    optional["participant"][0]["required"] = "optional"
+    visit = (await house.ask("pat", "POST", "Appointment", optional)).json()
+    early = house.clock()
+    house.clock.to(visit["start"], -30)
+    refused(await house.answer("pat", visit["id"], house.ref("pat"), "declined"), 422, "cutoff-passed")
+    assert (await house.state(visit["id"]))[0] == "booked"
+    house.clock.to(visit["start"], -90)
+    assert early < house.clock()
+    assert (await house.answer("pat", visit["id"], house.ref("pat"), "declined")).status_code == 201
+    assert (await house.state(visit["id"]))[0] == "cancelled"
+    await house.booked(patient="other")
+
+
+@pytest.mark.parametrize("status", ["accepted", "needs-action"])
+async def test_a_patient_brings_no_second_provider_into_a_visit(house: House, status: str) -> None:
+    await house.opened()
+    visit = await house.booked()
+    more = {"actor": house.ref("colleague", "Practitioner"), "required": "required", "status": status}
+    changed = {**visit, "participant": [*visit["participant"], more]}
+    outcome = refused(await house.ask("pat", "PUT", f"Appointment/{visit['id']}", changed), 403, "withheld")
+    assert expressions(outcome) == [f"Appointment.participant[{len(visit['participant'])}].actor"]
+    assert (await house.read(f"Appointment/{visit['id']}"))["meta"]["versionId"] == visit["meta"]["versionId"]
+    assert (await house.ask("desk", "PUT", f"Appointment/{visit['id']}", changed)).status_code == 200
+
+
 async def test_nobody_answers_after_the_start_to_have_missed_nothing(house: House) -> None:
     await house.opened()
     visit = await house.booked()

@@ -95,6 +95,22 @@ async def test_cancel(practice: Practice, http: Any) -> None:
             assert (answer.status_code, "<button" in answer.text) == (410, False)
 
 
+async def test_what_was_done_is_said_only_while_it_stands(practice: Practice, http: Any) -> None:
+    booked = await _asked(practice)
+    found = _links(practice)
+    await _press(http, found["confirm"], "confirm")
+    choices = re.findall(r'name="time" value="([^"]+)"', (await http.get(found["reschedule"])).text)
+    assert "Moved" in (await _press(http, found["reschedule"], "reschedule", time=choices[0])).text
+    assert await _state(practice, booked) == ("booked", "needs-action")
+    for answer in (await http.get(found["confirm"]), await _press(http, found["confirm"], "confirm")):
+        assert (answer.status_code, "is confirmed" in answer.text) == (410, False), "another time is not confirmed"
+    assert "at this time now" in (await http.get(found["reschedule"])).text
+    await practice.act(booked["id"], "$cancel")
+    for act in ("confirm", "reschedule"):
+        page = await http.get(found[act])
+        assert (page.status_code, "<button" in page.text) == (410, False)
+
+
 async def test_the_cut_off_is_obeyed_and_said(practice: Practice, http: Any) -> None:
     booked = await _asked(practice, part("cancelCutoff", "Duration", duration(5 * 1440)))
     refused = await _press(http, _links(practice)["cancel"], "cancel")

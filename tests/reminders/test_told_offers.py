@@ -105,6 +105,18 @@ async def test_answered_by_a_link(practice: Practice, http: Any, act: str, says:
     assert await _status(practice, entry) == status
 
 
+async def test_a_link_that_took_an_offer_says_so_while_the_visit_stands(practice: Practice, http: Any) -> None:
+    entry = await _offered(practice, telecom=[{"system": "email", "value": "wait@example.org"}])
+    (mail,) = practice.sent("email")
+    found = re.search(r"Take it: http://fhir\.test(/a/[\w-]{24})", mail.text)
+    assert found, mail.text
+    assert "is booked" in (await http.post(found[1], data={"act": "accept"})).text
+    assert "is booked" in (await http.get(found[1])).text
+    await practice.act(entry["id"], "$cancel")
+    page = await http.get(found[1])
+    assert (page.status_code, "is booked" in page.text) == (410, False)
+
+
 async def test_what_is_over_cannot_be_taken(practice: Practice, http: Any, phone: Phone) -> None:
     entry = await _offered(practice)
     link = re.search(r"http://fhir\.test(/a/[\w-]{24})", practice.texts()[0])
@@ -153,6 +165,14 @@ async def test_no_declines_the_offer_beside_an_appointment_that_is_near(practice
     assert await _status(practice, kept) == "booked"
     assert "did not understand" in await phone.say("NO"), "there is no offer any more"
     assert await _status(practice, kept) == "booked"
+
+
+async def test_an_offer_says_what_is_given_up_for_it(practice: Practice, phone: Phone) -> None:
+    await _moving_up(practice)
+    for text in (practice.texts()[-1], await phone.say("maybe")):
+        assert "instead of" in text
+        assert "Reply YES to take it, NO to decline" in text
+    assert await phone.say("or not") == "", "asked back once"
 
 
 async def test_yes_asks_which_beside_an_appointment_that_is_near(practice: Practice, phone: Phone) -> None:

@@ -19,6 +19,7 @@ from fhir_server.rest.context import Context
 from fhir_server.rest.operations.arguments import CONTROLS, arguments
 from fhir_server.rest.operations.coded import only
 from fhir_server.services.attending import check_staff
+from fhir_server.services.booking import FIRST_INSTANT, LAST_INSTANT
 from fhir_server.services.no_show.report import Period, Question, report
 
 KNOWN = frozenset({"start", "end", "practitioner", "organization", "minimum-cell"}) | CONTROLS
@@ -42,12 +43,15 @@ async def handle(context: Context) -> Answer:
 
 
 def _period(context: Context, given: Arguments) -> Period:
-    """:raises Problem: 400 for what is no time, and for a period that is empty or too long."""
+    """:raises Problem: 400 for what is no time, and for a period that is empty, too long, or on no calendar."""
     start, end = (_range(context, given, name) for name in ("start", "end"))
     last = end[1] if end else context.world.clock()
     first = start[0] if start else last - USUAL_DAYS * DAY_MS
     if not first < last <= first + MOST_DAYS * DAY_MS:
         text = f"the period is empty, or longer than {MOST_DAYS} days"
+        raise problem(Category.INVALID, text, "end" if end else "start", "param-invalid")
+    if first < FIRST_INSTANT * 1000 or last > LAST_INSTANT * 1000:
+        text = "the period begins before 1900, or ends after 2199"
         raise problem(Category.INVALID, text, "end" if end else "start", "param-invalid")
     return Period(first, last)
 

@@ -112,21 +112,38 @@ async def _check_own(world: World, resource: Mapping[str, Any], patients: Iterab
 
 
 def _check_participation(world: World, old: Mapping[str, Any], new: Mapping[str, Any], people: frozenset[str]) -> None:
-    """Others who take part have their own say; a visit that is cancelled takes place for nobody.
+    """Others who take part have their own say, and only another time brings others; a cancelled visit takes place for
+    nobody.
 
-    :raises Problem: 403 for a patient who answers for them.
+    :raises Problem: 403 for a patient who answers for them, brings somebody else, or says who is needed.
     """
     if new.get("status") == "cancelled":
         return
     own = people | set(world.policy.caller.persons)
-    said: dict[str, set[Any]] = {}
+    moves = old.get("slot") != new.get("slot")
+    before: dict[str, list[Mapping[str, Any]]] = {}
     for one in old.get("participant", ()):
-        said.setdefault(reference_of(one.get("actor"), world.bases), set()).add(one.get("status"))
+        before.setdefault(reference_of(one.get("actor"), world.bases), []).append(one)
     for index, one in enumerate(new.get("participant", ())):
-        name = reference_of(one.get("actor"), world.bases)
-        if name not in own and one.get("status") not in said.get(name, {one.get("status")}):
-            place = f"Appointment.participant[{index}].status"
-            raise problem(Category.FORBIDDEN, "how others take part is theirs to say", place, "withheld")
+        name, place = reference_of(one.get("actor"), world.bases), f"Appointment.participant[{index}]"
+        known = before.get(name)
+        if known is None:
+            if name not in own and not moves:
+                text = "who else takes part is the clinic's to say; ask for another time, or for another visit"
+                raise problem(Category.FORBIDDEN, text, f"{place}.actor", "withheld")
+            continue
+        if name not in own and one.get("status") not in {each.get("status") for each in known}:
+            raise problem(
+                Category.FORBIDDEN, "how others take part is theirs to say", f"{place}.status", "withheld"
+            )  # fmt: skip
+        if _required(one) not in set(map(_required, known)):
+            text = "who is needed for a visit is the clinic's to say"
+            raise problem(Category.FORBIDDEN, text, f"{place}.required", "withheld")
+
+
+def _required(participant: Mapping[str, Any]) -> str:
+    """R4 leaves it open; who is not said to be optional is counted on."""
+    return str(participant.get("required", "required"))
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:

@@ -203,13 +203,15 @@ async def _which(near: Sequence[Option], options: Sequence[Option]) -> str:
 
 
 async def _ask_back(world: World, talk: Conversation, options: Sequence[Option]) -> Said:
-    """Once; somebody who goes on talking talks to nobody."""
+    """Once, and with the words of the offer that was told last; somebody who goes on talking talks to nobody."""
     recently = talk.asked is not None and talk.asked + REMEMBERED_SECONDS > world.now()
     if recently or not options:
         return Said("", talk.question, talk.asked)
-    first = options[0]
-    facts = Facts(first.clinic.name, phone=first.clinic.phone)
-    text = render("not-understood", first.person.language, facts, first.clinic.texts, first.visit.zone).sms
+    latest = max(options, key=lambda one: one.about.at)
+    if latest.offered:
+        return Said(await _said(world, latest, "waitlist-offer"), talk.question, world.now())
+    facts = Facts(latest.clinic.name, phone=latest.clinic.phone)
+    text = render("not-understood", latest.person.language, facts, latest.clinic.texts, latest.visit.zone).sms
     return Said(text, talk.question, world.now())
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from fhir_server.fhir.json import parse
+from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.messages.facts import Facts
 from fhir_server.messages.ics import Entry, calendar, google_link, outlook_link
 from fhir_server.messages.rendering import Rendered, render
@@ -20,6 +21,8 @@ from fhir_server.remote.email import Email
 from fhir_server.remote.push import Push
 from fhir_server.remote.sms import Text
 from fhir_server.remote.voice import Call
+from fhir_server.scheduling.lifecycle import takes_time
+from fhir_server.services.actors import reference_of
 from fhir_server.services.message_texts import overrides_of
 from fhir_server.services.reminders import communications, links, offers
 from fhir_server.services.reminders.delivery import Composed
@@ -28,6 +31,7 @@ from fhir_server.services.reminders.offers import OFFER
 from fhir_server.services.reminders.people import Person
 from fhir_server.services.reminders.requests import RELEASE, Request
 from fhir_server.services.reminders.visits import Visit
+from fhir_server.services.waitlist.records import preferred
 from fhir_server.services.world import World
 
 UNSUBSCRIBE_SECONDS = 30 * 86400
@@ -135,19 +139,34 @@ async def clinic_named(world: World, reference: str) -> Clinic:
 
 
 async def facts_of(world: World, visit: Visit, clinic: Clinic) -> Facts:
-    """What is said of a visit, without links: as little as a stranger may read over a shoulder."""
+    """What is said of a visit, without links: as little as a stranger may read over a shoulder.
+
+    ``was`` is the appointment that an offered time would be taken instead of.
+    """
     place, address = await _place(world, visit)
     detail = visit.policy.message_detail is True
+    kept = await _given_up(world, visit) if visit.status == "pending" else None
     return Facts(
         clinic.name,
         start=_at(visit.start),
         phone=clinic.phone,
         place=place,
         address=address,
+        was=_at(kept) if kept else None,
         service=_service(visit) if detail else "",
         practitioner=await _practitioner(world, visit) if detail else "",
         detail=detail,
     )
+
+
+async def _given_up(world: World, visit: Visit) -> int | None:
+    """When the appointment begins that is kept until an earlier time is accepted; seconds since the epoch."""
+    named = next(iter(preferred(visit.resource).get("keepAppointment", ())), None)
+    found = await world.store.resources.get("Appointment", reference_of(named, world.bases).partition("/")[2])
+    if found is None or found.deleted:
+        return None
+    kept = parse(found.body)
+    return instant_seconds(kept["start"]) if takes_time(kept["status"]) and "start" in kept else None
 
 
 async def _facts(world: World, request: Request, visit: Visit, clinic: Clinic, was: Visit | None) -> Facts:
@@ -162,7 +181,7 @@ async def _facts(world: World, request: Request, visit: Visit, clinic: Clinic, w
         acts = links.BOOKED_ACTS
     wanted = {"unsubscribe": visit.start + UNSUBSCRIBE_SECONDS, **dict.fromkeys(acts, end)}
     made = await links.make_all(world, about, wanted)
-    facts = replace(facts, unsubscribe=made["unsubscribe"], was=_at(was.start) if was else None)
+    facts = replace(facts, unsubscribe=made["unsubscribe"], was=_at(was.start) if was else facts.was)
     if acts == links.OFFER_ACTS:
         return replace(facts, confirm=made["accept"], cancel=made["decline"], until=_at(end))
     if not acts:

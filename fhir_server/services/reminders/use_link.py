@@ -3,9 +3,9 @@
 state    when
 -------  ------------------------------------------------------------------
 open     it can be used
-used     it was: it says what came of it, as often as it is opened
+used     it was, and what came of it still stands: it says so, as often as it is opened
 over     its time is past
-changed  the appointment is another one than when the link was made
+changed  the appointment is another one than when the link was made, or was used
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ State = Literal["open", "used", "over", "changed"]
 Reason = Literal["late", "choose", "not_offered", "taken", "failed"]
 DAYS = 14
 """Days that are looked at together for other times."""
+
+ON = frozenset({"booked", "arrived", "checked-in", "fulfilled"})
+"""What becomes of a visit that neither its patient nor the clinic gave up."""
 
 BY = "message-link"
 OUTCOMES = {
@@ -110,6 +113,8 @@ async def _look(world: World, text: str, day: str, network: str, *, choosing: bo
     opened = Opened(link, state, language, clinic)
     if link.act == "unsubscribe" or state in {"over", "changed"}:
         return opened
+    if link.act == "decline" and visit.start != link.start:
+        return opened  # another time is offered meanwhile
     await acts.show(world, who, visit)
     opened = replace(opened, said=await _words(world, visit, receiver, clinic))
     if choosing and link.act == "reschedule" and state == "open":
@@ -168,7 +173,7 @@ def reason(refused: Problem) -> Reason:
 
 def _state(world: World, link: Link, visit: Visit | None) -> State:
     if link.used is not None:
-        return "used"
+        return "used" if _stands(link, visit) else "changed"
     if link.expires <= world.now():
         return "over"
     if link.act == "unsubscribe":
@@ -178,10 +183,23 @@ def _state(world: World, link: Link, visit: Visit | None) -> State:
     return "open" if same else "changed"
 
 
+def _stands(link: Link, visit: Visit | None) -> bool:
+    """Whether what a used link did is still so."""
+    if link.act in {"unsubscribe", "decline"}:
+        return True
+    if visit is None:
+        return False
+    if link.act == "cancel":
+        return visit.status == "cancelled" or visit.patients.get(link.patient, "declined") == "declined"
+    if visit.status not in ON or (link.act != "reschedule" and visit.start != link.start):
+        return False
+    return link.act != "confirm" or visit.patients.get(link.patient) == "accepted"
+
+
 async def _words(world: World, visit: Visit, receiver: Person, clinic: Clinic) -> dict[str, str]:
     facts = await facts_of(world, visit, clinic)
     said = variables(facts, language_of(receiver.language), zone_of(visit, receiver))
-    return {name: str(said[name]) for name in ("date", "time", "time_zone", "where", "clinic", "phone")}
+    return {name: str(said[name]) for name in ("date", "time", "time_zone", "where", "clinic", "phone", "was")}
 
 
 async def _choice(world: World, who: acts.Patient, visit: Visit, receiver: Person, day: str) -> Choice:

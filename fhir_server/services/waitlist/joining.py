@@ -16,6 +16,7 @@ from fhir_server.scheduling.civil import day_interval, local_day
 from fhir_server.scheduling.lifecycle import takes_time
 from fhir_server.services import resources
 from fhir_server.services.actors import reference_of
+from fhir_server.services.booking import FIRST_INSTANT, LAST_INSTANT
 from fhir_server.services.keyed import Keyed, once
 from fhir_server.services.proposals import MODALITY_URL
 from fhir_server.services.versions import instant, new_id, version_of
@@ -27,6 +28,7 @@ from fhir_server.store.resources import Stored, stored
 from fhir_server.store.unit import Unit
 
 DAYS_AHEAD = 90
+FIRST_YEAR, LAST_YEAR = 1900, 2199
 OPTIONAL = frozenset({"Practitioner", "PractitionerRole", "Location", "Device"})
 
 
@@ -104,9 +106,9 @@ async def _zone(world: World, services: Iterable[str]) -> ZoneInfo:
 
 def _period(world: World, wished: Wished, zone: ZoneInfo) -> dict[str, str]:
     """The requested period. What is not said is open, or ends with a day: who asks twice asks for the same."""
-    low = _edge(wished.start, zone, last=False) if wished.start else None
+    low = _edge(wished.start, zone, "start") if wished.start else None
     if wished.end:
-        high = _edge(wished.end, zone, last=True)
+        high = _edge(wished.end, zone, "end")
     else:
         last = local_day(zone, world.now() if low is None else low) + timedelta(days=DAYS_AHEAD)
         high = day_interval(zone, last).end
@@ -116,12 +118,15 @@ def _period(world: World, wished: Wished, zone: ZoneInfo) -> dict[str, str]:
     return {**start, "end": format_instant(high, zone)}
 
 
-def _edge(moment: Moment, zone: ZoneInfo, *, last: bool) -> int:
-    if moment.seconds is not None:
-        return moment.seconds
-    assert moment.day is not None
-    day = day_interval(zone, moment.day)
-    return day.end if last else day.start
+def _edge(moment: Moment, zone: ZoneInfo, place: str) -> int:
+    """:raises Problem: 400 for what no calendar has."""
+    if moment.day is not None and FIRST_YEAR <= moment.day.year <= LAST_YEAR:
+        day = day_interval(zone, moment.day)
+        return day.end if place == "end" else day.start
+    if moment.seconds is None or not FIRST_INSTANT <= moment.seconds <= LAST_INSTANT:
+        text = f"the period lies before {FIRST_YEAR} or after {LAST_YEAR}"
+        raise problem(Category.INVALID, text, place, "param-invalid")
+    return moment.seconds
 
 
 async def join(
@@ -185,6 +190,11 @@ def _check(resource: Mapping[str, Any], place: str) -> None:
         raise problem(Category.RULE, text, f"{place}.start", "param-invalid")
     if not preferred(resource).get("service") and not codes_of(resource):
         raise problem(Category.REQUIRED, "service or service-type says for what", place or "service", "param-missing")
+    wish = preferred(resource)
+    earliest, latest = (next(iter(wish.get(name, ())), "") for name in ("earliestTime", "latestTime"))
+    if earliest and latest and earliest >= latest:
+        text = "the latest time is not after the earliest: no visit begins between them"
+        raise problem(Category.INVALID, text, place or "latest-time", "param-invalid")
 
 
 async def _check_patient(world: World, patient: str, place: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fhir_server.scheduling.answers import Part, effect
@@ -28,8 +28,10 @@ def test_what_an_answer_can_do(parts: list[Part], data: st.DataObject, awaiting:
     at = data.draw(st.integers(0, len(parts) - 1))
     becomes = effect(parts, [at], awaiting=awaiting)
     if becomes == "cancelled":
-        assert (parts[at].status, parts[at].required) == ("declined", True)
-        assert parts[at].kind in {"patient", "provider"}
+        assert parts[at].status == "declined"
+        assert parts[at].kind == "patient" or (parts[at].kind, parts[at].required) == ("provider", True)
+        patients = [one for one in parts if one.kind == "patient"]
+        assert parts[at].kind == "provider" or all(one.status == "declined" for one in patients if one.required)
     if becomes == "booked":
         assert awaiting
         assert parts[at].status == "accepted"
@@ -41,7 +43,16 @@ def test_what_an_answer_can_do(parts: list[Part], data: st.DataObject, awaiting:
 def test_who_is_not_required_decides_nothing(parts: list[Part], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(parts) - 1))
     optional = [Part(one.kind, False, one.status) if index == at else one for index, one in enumerate(parts)]
+    coming = [one for one in optional if one.kind == "patient" and one.status != "declined"]
+    assume(optional[at].kind != "patient" or any(one.required for one in coming))
     assert effect(optional, [at], awaiting=False) == "kept"
+
+
+def test_a_visit_to_which_no_patient_comes_is_none() -> None:
+    doctor, gone = _part("provider", "accepted"), _part("patient", "declined", required=False)
+    assert effect([gone, doctor], [0], awaiting=False) == "cancelled"
+    assert effect([gone, _part("patient", "accepted", required=False), doctor], [0], awaiting=False) == "kept"
+    assert effect([gone, _part("patient", "accepted"), doctor], [0], awaiting=False) == "kept"
 
 
 def test_a_request_is_booked_when_all_agree() -> None:
