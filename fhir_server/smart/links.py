@@ -128,7 +128,9 @@ def _page(world: World, opened: Opened, fault: str = "", status: int = 200) -> R
         note = t.get(f"{act}_hint", "")
         if act == "accept" and opened.said.get("was"):
             note = t["accept_instead"].format(was=opened.said["was"])
-        if act == "reschedule" and not opened.choice.times:
+        if opened.late:
+            button, note, fault = "", "", t["late"]
+        elif act == "reschedule" and not opened.choice.times:
             button, note = "", t["reschedule_none_then" if _elsewhere(opened) else "reschedule_none"]
     elif opened.state == "used":
         title, note = t[f"{opened.link.outcome}_title"], t[opened.link.outcome]

@@ -112,7 +112,13 @@ async def test_what_was_done_is_said_only_while_it_stands(practice: Practice, ht
 
 
 async def test_the_cut_off_is_obeyed_and_said(practice: Practice, http: Any) -> None:
-    booked = await _asked(practice, part("cancelCutoff", "Duration", duration(5 * 1440)))
+    late = (part(f"{act}Cutoff", "Duration", duration(5 * 1440)) for act in ("cancel", "reschedule"))
+    booked = await _asked(practice, *late)
+    for act in ("cancel", "reschedule"):
+        page = (await http.get(_links(practice)[act])).text
+        assert "too late" in page
+        assert "<button" not in page
+        assert "no other times" not in page
     refused = await _press(http, _links(practice)["cancel"], "cancel")
     assert (refused.status_code, "too late" in refused.text) == (422, True)
     assert "+1 555 201 0199" in refused.text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from fhir_server.access import scopes
 from fhir_server.access.caller import Caller, Role
@@ -116,6 +116,18 @@ async def move(world: World, who: Patient, appointment: str, proposal: str) -> S
     return await _recorded(
         mine, who, caller, "$reschedule", appointment, moving.reschedule(mine, caller, appointment, wanted)
     )
+
+
+async def is_late(world: World, who: Patient, appointment: str, act: Literal["cancel", "reschedule"]) -> bool:
+    """Whether the clinic's cut-off for this has passed."""
+    mine, caller = await _as(world, who, f"${act}")
+    found = await world.store.resources.get("Appointment", appointment)
+    try:
+        if found is not None:
+            await cancelling.check_cutoff(mine, found, caller.channel, act)
+    except Problem:
+        return True
+    return False
 
 
 async def answer_offer(world: World, who: Patient, appointment: str, start: int, *, accepts: bool) -> Stored:

@@ -10,7 +10,7 @@ changed  the appointment is another one than when the link was made, or was used
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
@@ -33,6 +33,9 @@ State = Literal["open", "used", "over", "changed"]
 Reason = Literal["late", "choose", "not_offered", "taken", "failed"]
 DAYS = 14
 """Days that are looked at together for other times."""
+
+CUT_OFFS: Mapping[str, Literal["cancel", "reschedule"]] = {"cancel": "cancel", "reschedule": "reschedule"}
+"""Acts for which the clinic may say until when."""
 
 ON = frozenset({"booked", "arrived", "checked-in", "fulfilled"})
 """What becomes of a visit that neither its patient nor the clinic gave up."""
@@ -77,7 +80,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a page says. ``said`` are date, time, place … of the appointment in words, empty where nothing is shown."""
+    """What a page says. ``said`` are date, time, place … of the appointment in words, empty where nothing is shown;
+    ``late``: the clinic does not allow it any more.
+    """
 
     link: Link
     state: State
@@ -85,6 +90,7 @@ class Opened:
     clinic: Clinic
     said: dict[str, str] = field(default_factory=dict)
     choice: Choice = Choice()
+    late: bool = False
 
 
 async def look(world: World, text: str, *, day: str = "", network: str = "") -> Opened | None:
@@ -117,7 +123,12 @@ async def _look(world: World, text: str, day: str, network: str, *, choosing: bo
         return opened  # another time is offered meanwhile
     await acts.show(world, who, visit)
     opened = replace(opened, said=await _words(world, visit, receiver, clinic))
-    if choosing and link.act == "reschedule" and state == "open":
+    if not choosing or state != "open":
+        return opened
+    cut_off = CUT_OFFS.get(link.act)
+    if cut_off and await acts.is_late(world, who, visit.id, cut_off):
+        return replace(opened, late=True)
+    if link.act == "reschedule":
         opened = replace(opened, choice=await _choice(world, who, visit, receiver, day))
     return opened
 

@@ -135,6 +135,8 @@ def check(found: Stored, named: Named) -> None:
             raise over(_outcome(had, named))
         text = f"nothing is offered: the appointment is {resource['status']}"
         raise problem(Category.RULE, text, "Appointment.status", "illegal-transition")
+    if named.start is not None and named.start not in {one.start for one in had}:
+        raise problem(Category.CONFLICT, "another time is offered than this one", "Appointment.start", "offer-unnamed")
     if named.version not in {None, found.version} or named.start not in {None, had[-1].start}:
         raise over(_outcome(had, named))
     if named == UNNAMED and len(had) > 1:
