@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -82,10 +82,16 @@ async def my_app(world: World, root: str, catcher: Catcher) -> App:
     return App(world, root, catcher, client.id)
 
 
+async def follow(page: Page, role: Literal["button", "link"], name: str) -> None:
+    """Click, and wait for the page to which it leads: what is looked at next is not the one before."""
+    async with page.expect_navigation():
+        await page.get_by_role(role, name=name).click()
+
+
 async def log_in(page: Page, username: str) -> None:
     await page.get_by_label("Username").fill(username)
     await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
+    await follow(page, "button", "Log in")
 
 
 async def tab_to(page: Page, text: str) -> None:
@@ -188,7 +194,7 @@ async def test_one_time_codes_are_set_up_and_asked_for(page: Page, my_app: App, 
     account = await clinic.account()
     await page.goto(f"{my_app.root}/auth/login")
     await log_in(page, account.username)
-    await page.get_by_role("link", name="Set up one-time codes").click()
+    await follow(page, "link", "Set up one-time codes")
     await check(page, "enrol")
     secret = re.sub(r"\s", "", await page.locator("code.key").inner_text())
     step = my_app.world.now() // second_factor.STEP_SECONDS
@@ -196,12 +202,12 @@ async def test_one_time_codes_are_set_up_and_asked_for(page: Page, my_app: App, 
     await page.get_by_role("button", name="Continue").click()
     await page.get_by_text("Keep your recovery codes").wait_for()
     await check(page, "recovery")
-    await page.get_by_role("link", name="Continue").click()
-    await page.get_by_role("link", name="Log out").click()
+    await follow(page, "link", "Continue")
+    await follow(page, "link", "Log out")
     await check(page, "logout")
-    await page.get_by_role("button", name="Log out").click()
+    await follow(page, "button", "Log out")
     await check(page, "logged-out")
-    await page.get_by_role("link", name="Log in").click()
+    await follow(page, "link", "Log in")
     await log_in(page, account.username)
     await check(page, "code")
     await page.get_by_label("Code").fill(second_factor.code_at(secret, step + 1))

@@ -44,6 +44,7 @@ OUTLINE = """() => {
 
 async def check(page: Any, name: str) -> None:
     """Nothing is cut off, unlabelled or pale, at this width and at 320 pixels (1280 at 400 %)."""
+    await page.wait_for_load_state()
     await picture(page, name)
     size = page.viewport_size
     for width in (size["width"], 320):
