@@ -5,7 +5,8 @@ variable                                what it is
 clinic, phone                           name and telephone number of the clinic
 date, time, day, time_zone              start: long date, time, short date, name of the zone
 place, where                            name of the place; with its address
-was, until                              the former time of a moved appointment; when an offer or a question ends
+was, until                              the former time of a moved appointment, or the one that an offered time would
+                                        replace; when an offer or a question ends
 confirm, reschedule, cancel, join       links
 google, outlook, unsubscribe            links
 confirmed                               true when the person has confirmed already

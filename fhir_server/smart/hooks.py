@@ -26,6 +26,7 @@ from fhir_server.log import get_logger
 from fhir_server.remote import reports as proofs
 from fhir_server.services.reminders import answers, calls, reports
 from fhir_server.services.world import World
+from fhir_server.smart import requests
 from fhir_server.smart.answers import Entrance
 from fhir_server.store.driver import PyMongoError
 
@@ -66,11 +67,9 @@ def _served(door: Entrance, hook: Hook) -> Callable[[Request], Awaitable[Respons
 
 
 async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise problem(Category.TOO_LARGE, "the body is too large")
+    body = await requests.body_of(request, BODY_LIMIT)
+    if body is None:
+        raise problem(Category.TOO_LARGE, "the body is too large")
     return body
 
 

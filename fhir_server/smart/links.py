@@ -86,11 +86,7 @@ async def _use(world: World, text: str, form: Mapping[str, str], day: str, addre
 
 async def _form(request: Request) -> dict[str, str]:
     """The fields of the form; empty for a body that is none."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            return {}
+    body = await requests.body_of(request, BODY_LIMIT) or b""
     type_ = request.headers.get("content-type", "")
     try:
         if type_.lower().startswith("multipart/form-data"):

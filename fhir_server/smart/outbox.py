@@ -23,6 +23,7 @@ from fhir_server.remote.kept import kept, kept_as
 from fhir_server.remote.reports import InboundText, Keypress
 from fhir_server.services.reminders import answers, calls
 from fhir_server.services.world import World
+from fhir_server.smart import requests
 from fhir_server.smart.answers import Entrance
 
 REFRESH_SECONDS = 3
@@ -72,11 +73,7 @@ def router(door: Entrance, folder: str) -> APIRouter:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            return {}
+    body = await requests.body_of(request, BODY_LIMIT) or b""
     return dict(parse_qsl(body.decode(errors="replace")))
 
 

@@ -81,10 +81,18 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _body(request: Request) -> bytes:
+async def body_of(request: Request, most: int) -> bytes | None:
+    """The body; None where it has more bytes than that, of which no more is read."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > LARGEST:
-            raise InvalidRequestError("the body is too large")
+        if len(body) > most:
+            return None
+    return body
+
+
+async def _body(request: Request) -> bytes:
+    body = await body_of(request, LARGEST)
+    if body is None:
+        raise InvalidRequestError("the body is too large")
     return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -102,6 +103,13 @@ async def test_a_patient_brings_no_second_provider_into_a_visit(house: House, st
     changed = {**visit, "participant": [*visit["participant"], more]}
     outcome = refused(await house.ask("pat", "PUT", f"Appointment/{visit['id']}", changed), 403, "withheld")
     assert expressions(outcome) == [f"Appointment.participant[{len(visit['participant'])}].actor"]
+    # The same time in other words is no other time.
+    start = datetime.fromisoformat(visit["start"]).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    absolute = [{"reference": f"http://fhir.test/fhir/{one['reference']}"} for one in visit["slot"]]
+    for said in ({"start": start}, {"slot": absolute}):
+        refused(await house.ask("pat", "PUT", f"Appointment/{visit['id']}", {**changed, **said}), 403, "withheld")
+    without = {name: value for name, value in changed.items() if name != "slot"}
+    refused(await house.ask("pat", "PUT", f"Appointment/{visit['id']}", without), 403, "withheld")
     assert (await house.read(f"Appointment/{visit['id']}"))["meta"]["versionId"] == visit["meta"]["versionId"]
     assert (await house.ask("desk", "PUT", f"Appointment/{visit['id']}", changed)).status_code == 200
 

@@ -69,7 +69,7 @@ async def test_no_broken_bundle_is_a_defect(client: Any, kind: str) -> None:
         entry("GET", f"Slot?schedule=Schedule/{clinic.id('s')}&_count=1"),
     ])  # fmt: skip
     chance = random.Random(7)
-    for _ in range(120):
+    for _ in range(250):
         body = json.dumps(_broken(whole, chance)).encode()
         answer = await client.post("", content=body)
         assert answer.status_code < 500, (body, answer.text)

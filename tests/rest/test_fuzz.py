@@ -18,7 +18,7 @@ import pytest
 from fhir_server.services.world import World
 from tests.builders.fuzz import Fuzz
 
-COUNT = int(os.environ.get("FHIR_TEST_FUZZ", "2000"))
+COUNT = int(os.environ.get("FHIR_TEST_FUZZ", "4000"))
 LONG = 2.0
 """Seconds, the best of three, on a machine that also does other work."""
 GROWTH_MB = 60

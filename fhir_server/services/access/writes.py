@@ -13,6 +13,7 @@ from fhir_server.access.caller import Caller, Role
 from fhir_server.access.rules import OWN_PATIENT_ELEMENTS, OWN_STATES, PATIENT_DATA, STATE_CHANNEL
 from fhir_server.errors import Category, Problem, problem
 from fhir_server.fhir.json import parse
+from fhir_server.fhir.temporal import instant_seconds
 from fhir_server.search.extract import index_values
 from fhir_server.search.match import matches
 from fhir_server.search.query import IdIn
@@ -120,7 +121,7 @@ def _check_participation(world: World, old: Mapping[str, Any], new: Mapping[str,
     if new.get("status") == "cancelled":
         return
     own = people | set(world.policy.caller.persons)
-    moves = old.get("slot") != new.get("slot")
+    moves = _moves(world, old, new)
     before: dict[str, list[Mapping[str, Any]]] = {}
     for one in old.get("participant", ()):
         before.setdefault(reference_of(one.get("actor"), world.bases), []).append(one)
@@ -139,6 +140,13 @@ def _check_participation(world: World, old: Mapping[str, Any], new: Mapping[str,
         if _required(one) not in set(map(_required, known)):
             text = "who is needed for a visit is the clinic's to say"
             raise problem(Category.FORBIDDEN, text, f"{place}.required", "withheld")
+
+
+def _moves(world: World, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether another time is asked for: another start, or other Slots, by whatever words. Naming none is no wish."""
+    starts = {instant_seconds(one["start"]) for one in (old, new) if "start" in one}
+    before, after = (frozenset(reference_of(one, world.bases) for one in each.get("slot", ())) for each in (old, new))
+    return len(starts) > 1 or bool(after and after != before)
 
 
 def _required(participant: Mapping[str, Any]) -> str:

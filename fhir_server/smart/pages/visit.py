@@ -24,6 +24,7 @@ from fhir_server.log import get_logger
 from fhir_server.services.authorization import accounts, sessions
 from fhir_server.services.authorization.redirects import Unredirectable
 from fhir_server.services.world import World
+from fhir_server.smart import requests
 from fhir_server.smart.pages.error import error_page
 from fhir_server.smart.pages.rendering import LANGUAGE, render
 from fhir_server.smart.pages.texts import TEXTS
@@ -222,11 +223,9 @@ async def _fields(request: Request) -> list[tuple[str, str]]:
     t = TEXTS[LANGUAGE]
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise Shown(error_page(t["refused_title"], t["no_form"], 415))
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise Shown(error_page(t["refused_title"], t["large_form"], 413))
+    body = await requests.body_of(request, BODY_LIMIT)
+    if body is None:
+        raise Shown(error_page(t["refused_title"], t["large_form"], 413))
     try:
         return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=500, errors="strict")
     except ValueError:

@@ -37,7 +37,7 @@ async def test_a_fault_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("id")
 
     async def waits() -> None:
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     failing, cut = asyncio.create_task(fails()), asyncio.create_task(waits())
     await asyncio.wait([failing])
