@@ -140,9 +140,9 @@ async def test_post_search_and_xml(client: Any, world: World, name: str) -> None
         assert answer.content.startswith(b"<?xml")
 
 
-async def test_unknown_and_malformed_parameters(client: Any) -> None:
+async def test_unknown_and_malformed_parameters(client: Any, name: str) -> None:
     with asking(AUDITOR):
-        answer = await client.get("AuditEvent?site=x&patient=nobody")
+        answer = await client.get(f"AuditEvent?site=x&patient={name}")
         assert [one["search"]["mode"] for one in answer.json()["entry"]] == ["outcome"]
         refused(await client.get("AuditEvent?site=x", headers={"Prefer": "handling=strict"}), 400)
         for query in (
